@@ -52,7 +52,8 @@ def write_card(folder: Path, card: Card, libraries: Iterable[str] = ()) -> Path:
     card.backtalk = {"version": __version__, "commit": _commit()}
     card.libraries = {name: _installed(name) for name in sorted(libraries)}
     produced = (
-        path for path in sorted(folder.rglob("*"))
+        path
+        for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != NAME and not path.name.endswith(".part")
     )
     card.outputs = [file_entry(path, folder) for path in produced]
