@@ -1,7 +1,7 @@
 """The command `backtalk`: a table of verbs, each a module that is loaded only when it is called.
 
-A verb's module has `main(argv: list[str]) -> int`. Exit codes: 0 done, 1 the work failed, 2 the words were off,
-3 the gate said no, 130 interrupted. An error is one calm paragraph on stderr; a traceback is a defect of ours.
+A verb's module has `main(argv: list[str]) -> int`. Exit codes: 0 done, 1 the work failed, 2 the words were
+off, 3 the gate said no, 130 interrupted. An error is one calm paragraph on stderr; a traceback is a defect.
 `backtalk --help` loads none of the packages behind the verbs.
 """
 
@@ -84,7 +84,8 @@ def _run(words: list[str]) -> int:
         if missing in PACKAGES:
             raise
         raise BacktalkError(
-            f"backtalk {name} needs the Python package '{missing}', which is not installed here. Run: make setup"
+            f"backtalk {name} needs the Python package '{missing}', which is not installed here. "
+            "Run: make setup"
         ) from fault
 
 

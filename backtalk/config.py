@@ -13,16 +13,16 @@ between knobs stand in `__post_init__` of the class and raise `WordsError`.
 """
 
 import argparse
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, field, fields, is_dataclass
+from functools import partial
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import yaml
 
 from backtalk.errors import WordsError, nearest
+from backtalk.kinds import convert, from_text, metavar, named, near_choice, wanted
 
 Settings = TypeVar("Settings")
 REQUIRED: Any = MISSING
@@ -74,7 +74,7 @@ def add_flags(parser: argparse.ArgumentParser, cls: type) -> None:
         if kind is bool:
             parser.add_argument(*names, action=argparse.BooleanOptionalAction, **options)
         else:
-            parser.add_argument(*names, type=FromText(kind), metavar=metavar(kind), **options)
+            parser.add_argument(*names, type=partial(from_text, kind), metavar=metavar(kind), **options)
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -135,13 +135,14 @@ def _build(cls: type[Settings], values: Any, where: str, prefix: str) -> Setting
 
 def _read(kind: Any, value: Any, where: str, key: str) -> Any:
     """`value` as `kind`, or one sentence with the key, what was found and what was wanted."""
-    if is_dataclass(kind):
-        return value if isinstance(value, kind) else _build(kind, value, where, f"{key}.")  # type: ignore[arg-type]
+    if isinstance(kind, type) and is_dataclass(kind):
+        return value if isinstance(value, kind) else _build(kind, value, where, f"{key}.")
     try:
         return convert(kind, value)
     except (TypeError, ValueError):
         raise WordsError(
-            f"{where}: '{key}' should be {wanted(kind)}, but {named(value)} was found.{near_choice(kind, value)}"
+            f"{where}: '{key}' should be {wanted(kind)}, but {named(value)} was found."
+            f"{near_choice(kind, value)}"
         ) from None
 
 
@@ -150,8 +151,8 @@ def _knobs(cls: type, prefix: str = "") -> Iterator[tuple[str, tuple[Any, Field[
     hints = get_type_hints(cls)
     for one in fields(cls):  # type: ignore[arg-type]
         kind = hints[one.name]
-        if is_dataclass(kind):
-            yield from _knobs(kind, f"{prefix}{one.name}.")  # type: ignore[arg-type]
+        if isinstance(kind, type) and is_dataclass(kind):
+            yield from _knobs(kind, f"{prefix}{one.name}.")
         else:
             yield prefix + one.name, (kind, one)
 

@@ -1,11 +1,12 @@
-"""The kinds of value that a knob can have: reading one from YAML or from a flag's text, and naming it in words.
+"""The kinds of value that a knob can have: reading one from YAML or from a flag's text, naming it in words.
 
-Known kinds: int, float, bool, str, Path, Literal, a union with None, tuple[X, ...], dict. A value that does not fit
-raises TypeError or ValueError here; `config` turns that into a sentence with the key.
+Known kinds: int, float, bool, str, Path, Literal, a union with None, tuple[X, ...], dict. A value that does
+not fit raises TypeError or ValueError here; `config` turns that into a sentence with the key.
 """
 
 import argparse
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -14,11 +15,12 @@ from backtalk.errors import nearest
 
 
 def convert(kind: Any, value: Any) -> Any:
+    """`value` as `kind`, without guessing: "3" is not a whole number, 1 is not true."""
     if kind is Any:
         return value
     origin = get_origin(kind)
     if origin in (Union, UnionType):
-        return _convert_union(get_args(kind), value)
+        return _first_that_fits(convert, get_args(kind), value)
     if origin is Literal:
         return _accept(value, value in get_args(kind) and not isinstance(value, bool))
     if origin is tuple:
@@ -33,10 +35,11 @@ def convert(kind: Any, value: Any) -> Any:
     return _accept(value, isinstance(value, kind) and (kind is bool or not isinstance(value, bool)))
 
 
-def _convert_union(kinds: tuple[Any, ...], value: Any) -> Any:
-    for kind in kinds:
+def _first_that_fits(read: Callable[[Any, Any], Any], kinds: tuple[Any, ...], value: Any) -> Any:
+    """None is tried first: the text `none` means it even where text is allowed."""
+    for kind in sorted(kinds, key=lambda kind: kind is not NoneType):
         try:
-            return convert(kind, value)
+            return read(kind, value)
         except (TypeError, ValueError):
             continue
     raise TypeError
@@ -54,44 +57,30 @@ def _accept(value: Any, fits: bool) -> Any:
     return value
 
 
-class FromText:
-    """Reads a knob's value from the text of a flag."""
+def from_text(kind: Any, text: str) -> Any:
+    """The value of a flag; argparse shows the sentence where it does not fit."""
+    try:
+        return _parse(kind, text)
+    except (TypeError, ValueError):
+        near = near_choice(kind, text)
+        sentence = f"should be {wanted(kind)}, but '{text}' was given.{near}"
+        raise argparse.ArgumentTypeError(sentence) from None
 
-    def __init__(self, kind: Any) -> None:
-        self.kind = kind
 
-    def __call__(self, text: str) -> Any:
-        try:
-            return self._value(self.kind, text)
-        except (TypeError, ValueError):
-            near = near_choice(self.kind, text)
-            raise argparse.ArgumentTypeError(
-                f"should be {wanted(self.kind)}, but '{text}' was given.{near}"
-            ) from None
-
-    def _value(self, kind: Any, text: str) -> Any:
-        if get_origin(kind) in (Union, UnionType):
-            return self._first_that_fits(get_args(kind), text)
-        if get_origin(kind) is tuple:
-            return tuple(
-                self._value(get_args(kind)[0], part.strip()) for part in text.split(",") if part.strip()
-            )
-        if kind is int:
-            return int(text)
-        return convert(kind, text)
-
-    def _first_that_fits(self, kinds: tuple[Any, ...], text: str) -> Any:
-        if NoneType in kinds and text.lower() == "none":
-            return None
-        for kind in kinds:
-            try:
-                return self._value(kind, text)
-            except (TypeError, ValueError):
-                continue
-        raise TypeError
+def _parse(kind: Any, text: str) -> Any:
+    if get_origin(kind) in (Union, UnionType):
+        return _first_that_fits(_parse, get_args(kind), text)
+    if get_origin(kind) is tuple:
+        return tuple(_parse(get_args(kind)[0], part.strip()) for part in text.split(",") if part.strip())
+    if kind is int:
+        return int(text)
+    if kind is NoneType:
+        return convert(kind, None if text.lower() == "none" else text)
+    return convert(kind, text)
 
 
 def metavar(kind: Any) -> str:
+    """The placeholder in `--help`."""
     if get_origin(kind) is Literal:
         return "|".join(map(str, get_args(kind)))
     if get_origin(kind) in (Union, UnionType):
@@ -102,6 +91,7 @@ def metavar(kind: Any) -> str:
 
 
 def wanted(kind: Any) -> str:
+    """What a sentence calls the kind."""
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, get_args(kind)))
     if get_origin(kind) in (Union, UnionType):
@@ -113,8 +103,9 @@ def wanted(kind: Any) -> str:
 
 
 def named(value: Any) -> str:
+    """What a sentence calls a value that was found."""
     if isinstance(value, list | tuple):
-        return "a list"
+        return f"the list {list(value)}"
     if isinstance(value, dict):
         return "a mapping"
     if value is None:
@@ -123,4 +114,5 @@ def named(value: Any) -> str:
 
 
 def near_choice(kind: Any, value: Any) -> str:
+    """The nearest of a Literal's choices as a question, else nothing."""
     return nearest(str(value), map(str, get_args(kind))) if get_origin(kind) is Literal else ""

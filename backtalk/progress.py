@@ -1,7 +1,7 @@
 """Progress is a guest: the loop says where it is, and this file decides how that looks.
 
-On a terminal it is one live line; elsewhere (a log, a pipe) a plain line every few seconds. It goes to stderr, so
-that stdout holds results alone. Nothing ever reads it back: numbers that matter go into a card.
+On a terminal it is one live line; elsewhere (a log, a pipe) a plain line every few seconds. It goes to
+stderr, so that stdout holds results alone. Nothing ever reads it back: numbers that matter go into a card.
 """
 
 import shutil

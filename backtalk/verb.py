@@ -6,7 +6,7 @@ A verb is a module with `main(argv: list[str]) -> int`:
     parser.add_json()
     args = parser.parse_args(argv)
 
-Wrong words raise `WordsError` (exit code 2) and name the nearest flag; nothing here ends the process but `--help`.
+Wrong words raise `WordsError` (exit code 2) and name the nearest flag; only `--help` ends the process.
 """
 
 import argparse
