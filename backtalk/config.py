@@ -149,7 +149,7 @@ def _read(kind: Any, value: Any, where: str, key: str) -> Any:
 def _knobs(cls: type, prefix: str = "") -> Iterator[tuple[str, tuple[Any, Field[Any]]]]:
     """Every knob of `cls` and of its sections, by dotted name, with its type."""
     hints = get_type_hints(cls)
-    for one in fields(cls):  # type: ignore[arg-type]
+    for one in fields(cls):
         kind = hints[one.name]
         if isinstance(kind, type) and is_dataclass(kind):
             yield from _knobs(kind, f"{prefix}{one.name}.")
