@@ -1,8 +1,8 @@
 """`card.json`: where a produced folder came from and what is in it. Written last: no card, not finished.
 
-A card holds kind, id, created_at, the version and commit of Backtalk, every input with its sha256, the recipe in
-full, library versions, seed, metrics, verdicts, and every output with sha256 and bytes. The next step reads it and
-takes nothing from a flag that the card already says.
+A card holds kind, id, created_at, the version and commit of Backtalk, every input with its sha256, the
+recipe in full, library versions, seed, metrics, verdicts, and every output with sha256 and bytes. The next
+step reads it and takes nothing from a flag that the card already says.
 """
 
 import subprocess
@@ -66,7 +66,8 @@ def read_card(folder: Path) -> Card:
     path = folder / NAME
     if not path.exists():
         raise BacktalkError(
-            f"{folder} has no {NAME}, so it is not finished. Run the command that makes it again: it continues."
+            f"{folder} has no {NAME}, so it is not finished. "
+            "Run the command that makes it again: it continues."
         )
     try:
         return Card(**read_json(path))

@@ -14,8 +14,8 @@ A message has three parts: what was found, what was wanted, what to do. The comm
 without a traceback; the page shows it as it is. Anything outside this tree is a defect of ours.
 """
 
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Iterable
 
 
 class BacktalkError(Exception):

@@ -1,8 +1,8 @@
 """The one folder that holds all state, and the secret that signs for it.
 
-`BACKTALK_HOME` (default `.backtalk/` in the working directory) holds outbox.sqlite, segments/, runs/ and the
-rest; nothing is written elsewhere. `BACKTALK_SECRET` keys pseudonyms and signatures and is shared by replicas;
-without it a file of mode 600 is made at first use.
+`BACKTALK_HOME` (default `.backtalk/` in the working directory) holds outbox.sqlite, segments/, runs/ and
+the rest; nothing is written elsewhere. `BACKTALK_SECRET` keys pseudonyms and signatures and is shared by
+replicas; without it a file of mode 600 is made at first use.
 """
 
 import os
@@ -69,7 +69,7 @@ def _read_secret(path: Path) -> bytes:
     kept = path.read_bytes().strip()
     if len(kept) < SHORTEST_SECRET:
         raise WordsError(
-            f"The file {path} holds {len(kept)} characters; a secret of at least {SHORTEST_SECRET} was expected. "
+            f"The file {path} holds {len(kept)} characters; at least {SHORTEST_SECRET} were expected. "
             "Put the old secret back; if it is lost, delete the file, and old conversations become read-only."
         )
     return kept

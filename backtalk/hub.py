@@ -1,6 +1,7 @@
 """The only door to the Hugging Face Hub: nothing else imports huggingface_hub.
 
-Its many exceptions become one NetworkError with a calm sentence. Downloads resume, and land in the state folder.
+Its many exceptions become one NetworkError with a calm sentence. Downloads resume, and land in the state
+folder.
 """
 
 from pathlib import Path
@@ -22,8 +23,8 @@ def download(repo: str, file: str, revision: str = "") -> Path:
         return Path(hf_hub_download(repo, file, revision=revision or None, cache_dir=home() / "hub"))
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError) as fault:
         raise NetworkError(
-            f"{place} is not on this machine and the Hub was not reached. Connect to the network and try again "
-            "(a broken download continues where it stopped), or use the bundled model: --model mini."
+            f"{place} is not on this machine and the Hub was not reached. Connect to the network and try "
+            "again (a broken download continues where it stopped), or use the bundled model: --model mini."
         ) from fault
     except HfHubHTTPError as fault:
         status = fault.response.status_code if fault.response is not None else "no"

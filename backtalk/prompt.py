@@ -1,9 +1,10 @@
 """Messages -> tokens, by the model's own chat template; control tokens come from the template alone.
 
-What a visitor, a system prompt or an earlier answer says is tokenized as plain text: a typed `<|eot_id|>` reaches
-the model as eight characters. To be sure of it, the first character of every control token is swapped, inside
-contents, for a private-use character before the template runs, and swapped back in the pieces between the control
-tokens that the template wrote. Text around a content is tokenized together with it, as in training.
+What a visitor, a system prompt or an earlier answer says is tokenized as plain text: a typed `<|eot_id|>`
+reaches the model as eight characters. To be sure of it, the first character of every control token is
+swapped, inside contents, for a private-use character before the template runs, and swapped back in the
+pieces between the control tokens that the template wrote. Text around a content is tokenized together with
+it, as in training.
 
 The template runs in Jinja's immutable sandbox: a model file is data from somewhere else.
 """
@@ -118,7 +119,9 @@ def fit(template: Template, messages: Sequence[Message], room: int) -> Prompt:
 
 
 def _likely(template: Template, system: list[Message], turns: list[list[Message]], room: int) -> int:
-    """How many of the newest turns could fit, counted turn by turn so that 10,000 turns cost no more than 100."""
+    """How many of the newest turns could fit, counted turn by turn so that 10,000 turns cost no more than
+    100.
+    """
     used = len(template.tokens(system, generate=False)) if system else 0
     for kept, turn in enumerate(reversed(turns), start=1):
         used += len(template.tokens(turn, generate=False)) - 1  # a template may write its opening once

@@ -8,7 +8,8 @@
     print(stream.ending)
     engine.close()
 
-A stream may be read in one thread and cancelled from another; `cancel` takes effect within one step of the model.
+A stream may be read in one thread and cancelled from another; `cancel` takes effect within one step of the
+model.
 """
 
 from collections.abc import Iterator, Sequence

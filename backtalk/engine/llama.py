@@ -1,8 +1,9 @@
 """The engine on llama.cpp: one model, one context, one worker thread that reads prompts and writes answers.
 
-The worker owns the C context, so no lock is ever held across a token, and a reader that goes away stops nothing.
-The longest common prefix of the last prompt and the next one is not read again. A prompt is read in slices whose
-size follows the measured speed, so that a cancellation never waits longer than about one slice.
+The worker owns the C context, so no lock is ever held across a token, and a reader that goes away stops
+nothing. The longest common prefix of the last prompt and the next one is not read again. A prompt is read
+in slices whose size follows the measured speed, so that a cancellation never waits longer than about one
+slice.
 """
 
 import codecs

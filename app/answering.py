@@ -1,0 +1,187 @@
+"""The desk where answers are made: a model that loads beside the page, and one answer at a time from it."""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from app.conversation import LONGEST_MESSAGE, Controls, checked_text, to_send
+from app.transcript import Message, new_id, sign
+from backtalk.engine import Engine, Stream
+from backtalk.engine import load as load_engine
+from backtalk.errors import BacktalkError, ModelError, WordsError
+from backtalk.models import resolve
+from backtalk.prompt import Prompt
+
+LOADING, READY, FAILED = "loading", "ready", "failed"
+UPDATE_SECONDS = 0.05  # a page redraws 20 times a second at most
+
+
+class Desk:
+    """Loads a model in the background and answers with it. `state` is loading, ready or failed with a
+    `reason`.
+    """
+
+    def __init__(self, open_engine: Callable[[], Engine]):
+        self._open_engine = open_engine
+        self._engine: Engine | None = None
+        self._settled = threading.Event()
+        self._closed = False
+        self.state = LOADING
+        self.reason = ""
+
+    @staticmethod
+    def for_model(ref: str, context: int, threads: int) -> "Desk":
+        return Desk(lambda: load_engine(resolve(ref), context, threads))
+
+    def start(self) -> "Desk":
+        threading.Thread(target=self._load, name="load model", daemon=True).start()
+        return self
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Waits until the model is loaded or has failed to; False when the time was up first."""
+        return self._settled.wait(seconds)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that answers. Raises ModelError while there is none."""
+        if self.state == FAILED:
+            raise ModelError(self.reason)
+        if self._engine is None:
+            raise ModelError("The model is still loading. Your message is kept; send it again in a moment.")
+        return self._engine
+
+    def ask(
+        self,
+        visitor: str,
+        conversation: str,
+        messages: Sequence[Message],
+        question: Any,
+        controls: Controls,
+    ) -> "Answer":
+        """Begins an answer to `question`, or to the last question of `messages` again when it is None.
+
+        Raises WordsError for an empty or oversized question, ModelError without a model, ContextError when
+        the question does not fit.
+        """
+        engine = self.engine
+        path = list(messages)
+        if question is None:
+            while path and path[-1].role == "assistant":
+                path.pop()
+            if not path:
+                raise WordsError("There is no question to answer again. Write one.")
+        else:
+            text = checked_text(question, "message", LONGEST_MESSAGE)
+            if not text:
+                raise WordsError("The message is empty. Write a question.")
+            parent = path[-1].id if path else ""
+            path.append(sign(Message(new_id(), conversation, parent, "user", text, _now()), visitor))
+        return Answer(engine, visitor, path, controls)
+
+    def close(self) -> None:
+        self._closed = True
+        if self._engine is not None:
+            self._engine.close()
+
+    def _load(self) -> None:
+        try:
+            engine = self._open_engine()
+        except BacktalkError as fault:
+            self.state, self.reason = FAILED, str(fault)
+        else:
+            self._engine, self.state = engine, READY
+            if self._closed:
+                engine.close()
+        finally:
+            self._settled.set()
+
+
+class Answer:
+    """One answer in the making: iterate it for the text so far, then take the signed `message`."""
+
+    def __init__(self, engine: Engine, visitor: str, path: list[Message], controls: Controls):
+        self.question = path[-1]
+        self._engine, self._visitor, self._controls = engine, visitor, controls
+        self._chosen = to_send(path, controls)
+        self._prompt = engine.prompt(self._as_sent(), controls.max_tokens)
+        self._sampling = controls.sampling(controls.seed if controls.seed >= 0 else secrets.randbelow(2**31))
+        self._stream: Stream = engine.stream(self._prompt, self._sampling)
+        self._text = ""
+        self._message: Message | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        """The text so far, at most 20 times a second; then `message` is there."""
+        shown_at = 0.0
+        for piece in self._stream:
+            self._text += piece
+            now = time.monotonic()
+            if now - shown_at >= UPDATE_SECONDS:
+                shown_at = now
+                yield self._text
+        self._message = sign(self._signed_fields(), self._visitor)
+        yield self._text
+
+    def cancel(self) -> None:
+        """Stops within one step of the model; what was written so far becomes the answer."""
+        self._stream.cancel()
+
+    @property
+    def message(self) -> Message:
+        if self._message is None:
+            raise RuntimeError("the answer was asked for before it was read to the end")
+        return self._message
+
+    def _as_sent(self) -> list[dict[str, str]]:
+        system = self._controls.system_prompt
+        opening = [{"role": "system", "content": system}] if system else []
+        return opening + [{"role": message.role, "content": message.text} for message in self._chosen]
+
+    def _signed_fields(self) -> Message:
+        return Message(
+            id=new_id(),
+            conversation=self.question.conversation,
+            parent=self.question.id,
+            role="assistant",
+            text=self._text,
+            at=_now(),
+            model=describe(self._engine),
+            sampling=asdict(self._sampling),
+            sent=self._sent(self._prompt),
+            ending=asdict(self._stream.ending),
+        )
+
+    def _sent(self, prompt: Prompt) -> dict[str, Any]:
+        system_count = 1 if self._controls.system_prompt else 0
+        sent = self._chosen[len(self._chosen) - (len(prompt.messages) - system_count) :]
+        return {
+            "history_mode": self._controls.history,
+            "message_ids": [message.id for message in sent],
+            "earlier_turns": sum(message.role == "user" for message in sent[:-1]),
+            "truncated_turns": prompt.dropped_turns,
+            "prompt_tokens": len(prompt.tokens),
+            "system_prompt": self._controls.system_prompt,
+        }
+
+
+def describe(engine: Engine) -> dict[str, Any]:
+    """The answering model, whole: what a flag needs to be traced back to a file."""
+    model = engine.model
+    return {
+        "name": model.name,
+        "repo": model.repo,
+        "revision": model.revision,
+        "gguf_file": model.path.name,
+        "gguf_sha256": model.sha256,
+        "quant": model.quant,
+        "round": model.round,
+        "chat_template_sha256": engine.template_sha256,
+        "context": engine.context,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
