@@ -6,6 +6,8 @@ in slices whose size follows the measured speed, so that a cancellation never wa
 slice.
 """
 
+from __future__ import annotations  # llama_cpp names its handles for type checkers only
+
 import codecs
 import ctypes
 import hashlib
@@ -29,6 +31,9 @@ GATHER_SECONDS = (
     0.015  # pieces that follow each other faster are handed over together: 60 a second are enough
 )
 ANSWER_SHARE = 4  # an answer may reserve at most 1/4 of the context, so that a question always has room
+ONE_THREAD_BYTES = (
+    64 * 2**20
+)  # below this, waiting for the other thread takes longer than its half of the work
 PENALTY_WINDOW = 64  # tokens that the repetition penalty looks back on
 
 
@@ -40,7 +45,9 @@ class LlamaEngine:
         self._handle = _load_weights(model)
         trained_context = llama_cpp.llama_model_n_ctx_train(self._handle)
         self._context_tokens = min(context, trained_context)
-        self._context = _new_context(self._handle, self._context_tokens, threads or usable_cores(), model)
+        self._context = _new_context(
+            self._handle, self._context_tokens, threads or _fitting_threads(self._handle), model
+        )
         self._vocabulary = Vocabulary(self._handle)
         source = metadata(self._handle, "tokenizer.chat_template")
         if not source:
@@ -73,7 +80,7 @@ class LlamaEngine:
         reserved = min(max_tokens, self._context_tokens // ANSWER_SHARE)
         return fit(self._template, messages, self._context_tokens - reserved)
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> "LlamaStream":
+    def stream(self, prompt: Prompt, sampling: Sampling) -> LlamaStream:
         stream = LlamaStream(prompt, sampling)
         self._waiting.put(stream)
         return stream
@@ -93,7 +100,7 @@ class LlamaEngine:
             except Exception as fault:  # the reader's thread is the one that can tell somebody
                 stream.end(fault)
 
-    def _answer(self, stream: "LlamaStream") -> Ending:
+    def _answer(self, stream: LlamaStream) -> Ending:
         prompt, sampling = stream.prompt.tokens, stream.sampling
         cached = self._keep_common_prefix(prompt)
         whole = self._read_prompt(prompt, stream.cancelled)
@@ -135,7 +142,7 @@ class LlamaEngine:
             self._slice = max(SMALLEST_SLICE, min(LARGEST_SLICE, int(speed * SLICE_SECONDS)))
         return True
 
-    def _write(self, stream: "LlamaStream", room: int) -> tuple[str, int, float]:
+    def _write(self, stream: LlamaStream, room: int) -> tuple[str, int, float]:
         """Writes the answer into the stream: why it ended, tokens, seconds from the first to the last."""
         sampler = _new_sampler(stream.sampling, len(self._vocabulary))
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -241,6 +248,11 @@ def _load_weights(model: Model) -> llama_cpp.llama_model_p:
             "or give another one with --model."
         )
     return handle
+
+
+def _fitting_threads(handle: llama_cpp.llama_model_p) -> int:
+    """One thread for a small model: on a busy machine a second one made it eight times slower."""
+    return 1 if llama_cpp.llama_model_size(handle) < ONE_THREAD_BYTES else usable_cores()
 
 
 def _new_context(

@@ -1,5 +1,7 @@
 """A loaded model's tokens: text <-> ids, and which of them control the conversation."""
 
+from __future__ import annotations  # llama_cpp names its handles for type checkers only
+
 import ctypes
 
 import llama_cpp
