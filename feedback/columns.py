@@ -1,0 +1,191 @@
+"""The columns of a row: one declaration in a dataclass serves reading, checking, writing and masking.
+
+A row is what `flag/1` puts on one JSON line: every key present, no null, text bounded. Each column is declared
+once, as a dataclass field made by `text`, `count`, `number` or `several`; from it follow what a reader accepts
+and which texts are masked.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, get_args, get_origin, get_type_hints
+
+from backtalk.errors import nearest
+from backtalk.files import canonical_json
+
+PACKED_LIMIT = 64_000  # characters of a packed column
+MOST_FAULTS = 5  # that one sentence tells
+LARGEST = 2**53 - 1  # beyond it a JSON number is no longer exact in every reader
+NAME = re.compile(r"[A-Za-z0-9_.:/+@=-]*")  # ids, hashes, versions: nothing that could be prose
+UNCLEAN = re.compile("[\x00\ud800-\udfff]")  # what UTF-8 or a C string cannot carry
+
+
+def text(
+    limit: int, *, one_of: tuple[str, ...] = (), name: bool = False, free: bool = False, default: str = ""
+) -> Any:
+    """A text of at most `limit` characters; `name`: an id without prose; `free`: somebody wrote it, mask it."""
+    return dataclasses.field(
+        default=default, metadata={"limit": limit, "one_of": one_of, "name": name, "free": free}
+    )
+
+
+def count(least: int = 0, most: int = LARGEST, default: int = 0) -> Any:
+    """A whole number between `least` and `most`."""
+    return dataclasses.field(default=default, metadata={"least": least, "most": most})
+
+
+def number(least: float = 0.0, most: float = 1e12) -> Any:
+    """A finite number between `least` and `most`."""
+    return dataclasses.field(default=0.0, metadata={"least": least, "most": most})
+
+
+def several(most: int, limit: int = 0, *, one_of: tuple[str, ...] = ()) -> Any:
+    """A list of at most `most` items; `limit` and `one_of` speak of each where the items are names."""
+    inner = {"limit": limit, "one_of": one_of, "name": True, "free": False}
+    return dataclasses.field(default=(), metadata={"items": most, **inner})
+
+
+def packed(record: type) -> Any:
+    """A record that sits in one JSON text, what is at its default left out: for what is rarely used."""
+    return dataclasses.field(default_factory=record, metadata={"packed": record})
+
+
+@cache
+def kinds(record: type) -> dict[str, Any]:
+    """The type of each column of a record."""
+    return get_type_hints(record)
+
+
+def plain(value: Any) -> Any:
+    """A record as dictionaries, lists, texts and numbers: what JSON writes."""
+    if dataclasses.is_dataclass(value):
+        return {
+            column.name: (_pack if "packed" in column.metadata else plain)(getattr(value, column.name))
+            for column in dataclasses.fields(value)
+        }
+    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _pack(record: Any) -> str:
+    usual = plain(type(record)())
+    return canonical_json(
+        {name: value for name, value in plain(record).items() if value != usual[name]}
+    ).decode()
+
+
+def _unpack(record: type, packed: Any, where: str, faults: list[str]) -> Any:
+    try:
+        given = json.loads(packed) if len(packed) <= PACKED_LIMIT else None
+    except (TypeError, ValueError, RecursionError):
+        given = None
+    if not isinstance(given, dict):
+        faults.append(f"{where} is not a JSON object in at most {PACKED_LIMIT} characters of text")
+        return None
+    return read(record, {**plain(record()), **given}, where, faults)
+
+
+def read(record: type, row: Any, where: str, faults: list[str]) -> Any:
+    """A record from a row; what does not fit is added to `faults`, and the result is then worth nothing."""
+    if not isinstance(row, Mapping):
+        faults.append(f"{where or 'the event'} is {_what(row)} (wanted an object)")
+        return None
+    columns = {column.name: column for column in dataclasses.fields(record)}
+    prefix = f"{where}." if where else ""
+    for name in sorted(str(name)[:40] for name in row.keys() - columns.keys())[:MOST_FAULTS]:
+        faults.append(f"{prefix}{name!r} is not a column{nearest(name, columns).rstrip('?')}")
+    faults += [f"{prefix}{name} is missing" for name in columns if name not in row]
+    values = {
+        name: _value(kinds(record)[name], row[name], column.metadata, prefix + name, faults)
+        for name, column in columns.items()
+        if name in row
+    }
+    return None if faults else record(**values)
+
+
+def map_free_texts(record: Any, change: Callable[[str, str], str], where: str = "") -> Any:
+    """The record with every free text replaced by `change(column, text)`, however deep it sits."""
+    changed = {}
+    for column in dataclasses.fields(record):
+        name, value = f"{where}{column.name}", getattr(record, column.name)
+        if column.metadata.get("free"):
+            changed[column.name] = change(name, value)
+        elif dataclasses.is_dataclass(value):
+            changed[column.name] = map_free_texts(value, change, f"{name}.")
+        elif isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+            changed[column.name] = tuple(map_free_texts(item, change, f"{name}.") for item in value)
+    return dataclasses.replace(record, **changed)
+
+
+def _value(kind: Any, value: Any, rule: Mapping[str, Any], where: str, faults: list[str]) -> Any:
+    if "packed" in rule:
+        return _unpack(kind, value, where, faults)
+    if get_origin(kind) is tuple:
+        return _items(get_args(kind)[0], value, rule, where, faults)
+    if dataclasses.is_dataclass(kind):
+        return read(kind, value, where, faults)  # type: ignore[arg-type]
+    fault = CHECKS[kind](value, rule)
+    if fault:
+        faults.append(f"{where} {fault}")
+    return float(value) if kind is float and not fault else value
+
+
+def _items(kind: Any, value: Any, rule: Mapping[str, Any], where: str, faults: list[str]) -> Any:
+    if not isinstance(value, list):
+        faults.append(f"{where} is {_what(value)} (wanted a list)")
+    elif len(value) > rule["items"]:
+        faults.append(f"{where} has {len(value)} items (at most {rule['items']})")
+    else:
+        return tuple(_value(kind, item, rule, f"{where}[{n}]", faults) for n, item in enumerate(value))
+    return ()
+
+
+def _text_fault(value: Any, rule: Mapping[str, Any]) -> str:
+    if not isinstance(value, str):
+        return f"is {_what(value)} (wanted text)"
+    if len(value) > rule["limit"]:
+        return f"has {len(value)} characters (at most {rule['limit']})"
+    if UNCLEAN.search(value):
+        return "holds a null byte or half a character (neither can be stored)"
+    if rule["one_of"] and value not in rule["one_of"]:
+        return f"is {value[:40]!r} (wanted {', '.join(word or 'empty' for word in rule['one_of'])})"
+    if rule["name"] and not NAME.fullmatch(value):
+        return f"is {value[:40]!r} (wanted letters, digits and . _ : / + @ = - only)"
+    return ""
+
+
+def _count_fault(value: Any, rule: Mapping[str, Any]) -> str:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return f"is {_what(value)} (wanted a whole number)"
+    return _range_fault(value, rule)
+
+
+def _number_fault(value: Any, rule: Mapping[str, Any]) -> str:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return f"is {_what(value)} (wanted a number)"
+    return _range_fault(value, rule)
+
+
+def _range_fault(value: float, rule: Mapping[str, Any]) -> str:
+    inside = rule["least"] <= value <= rule["most"]  # False for NaN too
+    return "" if inside else f"is out of range (wanted {rule['least']} to {rule['most']})"
+
+
+def _flag_fault(value: Any, rule: Mapping[str, Any]) -> str:
+    return "" if isinstance(value, bool) else f"is {_what(value)} (wanted true or false)"
+
+
+CHECKS: dict[Any, Callable[[Any, Mapping[str, Any]], str]] = {
+    str: _text_fault,
+    int: _count_fault,
+    float: _number_fault,
+    bool: _flag_fault,
+}
+
+
+def _what(value: Any) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list"}
+    return names.get(type(value), "an object")

@@ -1,0 +1,422 @@
+"""The flag event `flag/1`: every column, what each may hold, and how events fold into the state of a flag.
+
+An event is a snapshot: it says how one contributor sees one answer from now on. `flag_id` follows from contributor
+and message, so a second vote amends and never accumulates; the highest revision wins in whatever order events
+arrive; `retract` removes. Texts are masked before an event is written (feedback/redact.py), and every hash is of
+masked text. docs/contracts.md explains the columns to a reader of the dataset.
+
+    event = draft(...)                        feedback/saving.py, from what the app knows
+    receipt = outbox.save(event)              feedback/outbox.py, masked, numbered, on disk
+    fold(events)                              flag_id -> the event that stands
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from backtalk.errors import FlagError
+from backtalk.files import canonical_json
+from feedback.columns import MOST_FAULTS, count, number, packed, plain, read, several, text
+from feedback.taxonomy import DIRECTIONS, FITTING, VERSION, taxonomy
+
+FORMAT = "flag/1"
+NAMESPACE = uuid.UUID(
+    "6b1c3a52-7d0e-5f43-9a86-2f4c0d1e8b97"
+)  # of flag ids; changing it would double every flag
+
+MOST_REASONS = 4
+MOST_MESSAGES = 400  # of a conversation that an event keeps; Shown.omitted counts the earlier ones
+MOST_SHOWN = 512_000  # characters of these messages together
+LONGEST_MESSAGE = 64_000
+LONGEST_COMMENT = 4_000
+LONGEST_CORRECTION = 16_000
+LONGEST_ROW = 4_000_000  # bytes of one JSON line
+
+OPS = ("create", "amend", "retract")
+VERDICTS = ("good", "bad", "mixed")
+SEVERITIES = ("", "minor", "major", "critical")
+HISTORY_MODES = ("", "full", "last_n", "off")
+SCOPES = ("", "flag_only", "flag+thread")
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What may leave this machine. An empty scope is no consent: the event stays here, unsealed."""
+
+    version: str = text(40, name=True)
+    scope: str = text(20, one_of=SCOPES)
+    training: bool = False
+    license: str = text(40, name=True)
+    at: str = text(40, name=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Contributor:
+    """Who flagged: a keyed pseudonym, never a name or an address."""
+
+    pseudonym: str = text(64, name=True)
+    kind: str = text(20, one_of=("anon", "hf", "maintainer"), default="anon")
+    locale: str = text(40, name=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the conversation as the page showed it."""
+
+    id: str = text(128, name=True)
+    role: str = text(20, one_of=("system", "user", "assistant"), default="user")
+    content: str = text(LONGEST_MESSAGE, free=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the contributor saw before the answer, the question last. `omitted` earlier messages are not kept."""
+
+    messages: tuple[Message, ...] = several(MOST_MESSAGES)
+    omitted: int = count()
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the model was given: these messages, in this order, after this system prompt; the question is one."""
+
+    history_mode: str = text(20, one_of=HISTORY_MODES)
+    message_ids: tuple[str, ...] = several(2_000, 128)
+    truncated_turns: int = count()
+    prompt_tokens: int = count()
+    system_prompt: str = text(LONGEST_MESSAGE, free=True)
+    system_prompt_sha256: str = text(64, name=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The flagged answer and how it came about."""
+
+    text: str = text(LONGEST_MESSAGE, free=True)
+    finish_reason: str = text(40, name=True)
+    completion_tokens: int = count()
+    stopped_by_user: bool = False
+    first_token_ms: int = count()
+    tokens_per_second: float = number()
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The model that answered, whole: enough to load the same file again."""
+
+    repo: str = text(400)
+    revision: str = text(128, name=True)
+    gguf_file: str = text(400)
+    gguf_sha256: str = text(64, name=True)
+    quant: str = text(40, name=True)
+    base_revision: str = text(128, name=True)
+    round: int = count()
+    chat_template_sha256: str = text(64, name=True)
+    engine: str = text(80, name=True)
+    context: int = count()
+    threads: int = count()
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token was chosen."""
+
+    temperature: float = number()
+    top_p: float = number()
+    top_k: int = count()
+    min_p: float = number()
+    repeat_penalty: float = number()
+    max_tokens: int = count()
+    seed: int = count(least=-(2**53))
+
+
+@dataclass(frozen=True, slots=True)
+class FlagReason:
+    """One chosen reason, with its direction at the time."""
+
+    id: str = text(60, name=True)
+    direction: str = text(20, one_of=DIRECTIONS, default="bad")
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What the contributor would have answered. Unverified: only a review can accept it."""
+
+    text: str = text(LONGEST_CORRECTION, free=True)
+    kind: str = text(20, one_of=("", "edit", "rewrite"))
+    changed: float = number(most=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Redaction:
+    """That a column had something masked: which kind, how often; never what."""
+
+    column: str = text(80, name=True)
+    kind: str = text(40, name=True)
+    count: int = count(least=1, default=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A passage of the answer that the flag speaks of, with words around it to find it again."""
+
+    start: int = count()
+    end: int = count()
+    quote: str = text(2_000, free=True)
+    prefix: str = text(200, free=True)
+    suffix: str = text(200, free=True)
+    reason_id: str = text(60, name=True)
+    note: str = text(1_000, free=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """The other answer that was shown beside this one, and which was chosen."""
+
+    other_message_id: str = text(128, name=True)
+    other_model: str = text(400)
+    choice: str = text(20, name=True)
+    blind: bool = False
+    position: str = text(1, one_of=("", "a", "b"))
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What few flags carry."""
+
+    rating: int = count(most=5)
+    expected: str = text(LONGEST_COMMENT, free=True)
+    spans: tuple[Span, ...] = several(10)
+    comparison: SideBySide = SideBySide()
+
+
+@dataclass(frozen=True, slots=True)
+class FlagEvent:
+    """One event of one flag. `revision` 0 and an empty `content_hash`: a draft that the outbox completes."""
+
+    format: str = text(20, one_of=(FORMAT,), default=FORMAT)
+    taxonomy: str = text(20, one_of=(VERSION,), default=VERSION)
+    app_version: str = text(40, name=True)
+    app_commit: str = text(64, name=True)
+    event_id: str = text(36, name=True)
+    flag_id: str = text(36, name=True)
+    revision: int = count(most=1_000_000)
+    op: str = text(20, one_of=OPS, default="create")
+    created_at: str = text(40, name=True)
+    message_at: str = text(40, name=True)
+    time_to_flag_ms: int = count()
+    consent: Consent = Consent()
+    contributor: Contributor = Contributor()
+    conversation_id: str = text(128, name=True)
+    turn_index: int = count()
+    message_id: str = text(128, name=True)
+    parent_message_id: str = text(128, name=True)
+    sibling_ids: tuple[str, ...] = several(100, 128)
+    shown: Shown = Shown()
+    sent: Sent = Sent()
+    answer: Answer = Answer()
+    model: Model = Model()
+    sampling: Sampling = Sampling()
+    verdict: str = text(20, one_of=("", *VERDICTS))
+    severity: str = text(20, one_of=SEVERITIES)
+    reasons: tuple[FlagReason, ...] = several(MOST_REASONS)
+    hazards: tuple[str, ...] = several(13, 8)
+    comment: str = text(LONGEST_COMMENT, free=True)
+    correction: Correction = Correction()
+    redactions: tuple[Redaction, ...] = several(2_000)
+    blocked: bool = False
+    preview_shown: bool = False
+    extras: Extras = packed(Extras)
+    content_hash: str = text(64, name=True)
+
+
+# What of an event the contributor may leave as it was, while the verdict stands.
+DETAILS = ("severity", "reasons", "hazards", "comment", "correction", "extras")
+
+
+def pseudonym(secret: bytes, visitor: str) -> str:
+    """The lasting name of a visitor in every event: keyed, so that nobody without the secret can find the visitor."""
+    return hmac.new(secret, b"backtalk/contributor/1\0" + visitor.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def flag_id(contributor: str, message_id: str) -> str:
+    """The id of the one flag that a contributor can have on a message."""
+    return str(uuid.uuid5(NAMESPACE, f"{contributor}|{message_id}"))
+
+
+def new_event_id() -> str:
+    """A UUID of version 7: unique, and sorted by time (Python brings it only from 3.14 on)."""
+    moment = (time.time_ns() // 1_000_000) << 80
+    noise = int.from_bytes(os.urandom(10))
+    version_and_variant = (7 << 76) | (2 << 62)
+    mask = ~((0xF << 76) | (3 << 62))
+    return str(uuid.UUID(int=moment | (noise & mask) | version_and_variant))
+
+
+def now() -> str:
+    """This moment, in UTC to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def content_hash(event: FlagEvent) -> str:
+    """SHA-256 of the canonical row without this column; of masked text, since events are masked before."""
+    return hashlib.sha256(canonical_json(plain(replace(event, content_hash="")))).hexdigest()
+
+
+def to_row(event: FlagEvent) -> dict[str, Any]:
+    """The event as one JSON line holds it."""
+    return plain(event)
+
+
+def from_row(row: Mapping[str, Any] | str | bytes) -> FlagEvent:
+    """The event of a row or of its JSON text; anything that breaks the schema is refused with a reason."""
+    faults: list[str] = []
+    event = read(FlagEvent, _parsed(row) if isinstance(row, str | bytes) else row, "", faults)
+    if not faults:
+        faults = _broken_rules(event)
+    if faults:
+        raise FlagError(_refusal(faults))
+    return event
+
+
+def validate(event: FlagEvent) -> None:
+    """Raises FlagError with one sentence if the event may not be stored as it is."""
+    from_row(to_row(event))
+
+
+def fold(events: Iterable[FlagEvent]) -> dict[str, FlagEvent]:
+    """The flags that stand, by id: the same in whatever order the events arrive."""
+    newest: dict[str, FlagEvent] = {}
+    for event in events:
+        known = newest.get(event.flag_id)
+        if known is None or _rank(event) > _rank(known):
+            newest[event.flag_id] = event
+    return {name: newest[name] for name in sorted(newest) if newest[name].op != "retract"}
+
+
+def _rank(event: FlagEvent) -> tuple[int, bool, str, str]:
+    # Two replicas can give the same revision: then a retraction wins, else the later event.
+    return event.revision, event.op == "retract", event.created_at, event.event_id
+
+
+def follow(draft: FlagEvent, last: FlagEvent | None, keep: Iterable[str] = ()) -> FlagEvent:
+    """The draft as the event after `last`: numbered, hashed, with the details in `keep` carried over.
+
+    Details are carried over only while the verdict stays: a comment dies with the vote that it belonged to.
+    """
+    standing = last if last is not None and last.op != "retract" else None
+    event = draft
+    if standing and standing.verdict == draft.verdict:
+        event = _carry_over(event, standing, tuple(keep))
+    revision = max(draft.revision, last.revision if last else 0) + 1
+    op = "retract" if draft.op == "retract" else "amend" if standing else "create"
+    event = replace(event, revision=revision, op=op, content_hash="")
+    return replace(event, content_hash=content_hash(event))
+
+
+def _carry_over(event: FlagEvent, standing: FlagEvent, keep: tuple[str, ...]) -> FlagEvent:
+    def kept(redaction: Redaction) -> bool:
+        return redaction.column.split(".")[0] in keep
+
+    fresh = tuple(redaction for redaction in event.redactions if not kept(redaction))
+    carried = tuple(redaction for redaction in standing.redactions if kept(redaction))
+    return replace(
+        event,
+        **{name: getattr(standing, name) for name in keep},
+        redactions=fresh + carried,
+        blocked=standing.blocked if "reasons" in keep else event.blocked,
+    )
+
+
+def says_the_same(event: FlagEvent, other: FlagEvent) -> bool:
+    """True where only the numbering of two events differs: a repeated click."""
+    numbering = ("event_id", "revision", "op", "created_at", "time_to_flag_ms", "content_hash")
+    return all(
+        getattr(event, column.name) == getattr(other, column.name)
+        for column in fields(FlagEvent)
+        if column.name not in numbering
+    )
+
+
+def _parsed(row: str | bytes) -> Any:
+    if len(row) > LONGEST_ROW:
+        raise FlagError(_refusal([f"it has {len(row)} bytes (at most {LONGEST_ROW})"]))
+    try:
+        return json.loads(row)
+    except (ValueError, RecursionError) as fault:
+        raise FlagError(_refusal([f"it is not JSON ({str(fault)[:80]})"])) from fault
+
+
+def _refusal(faults: list[str]) -> str:
+    more = f"; and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
+    return f"This flag was refused and nothing of it was stored: {'; '.join(faults[:MOST_FAULTS])}{more}."
+
+
+def _broken_rules(event: FlagEvent) -> list[str]:
+    faults = [
+        *_identity_faults(event),
+        *(_withdrawal_faults(event) if event.op == "retract" else _vote_faults(event)),
+    ]
+    if event.content_hash != content_hash(event):
+        faults.append("content_hash does not belong to the content")
+    return faults
+
+
+def _identity_faults(event: FlagEvent) -> list[str]:
+    needed = {
+        "event_id": event.event_id,
+        "created_at": event.created_at,
+        "conversation_id": event.conversation_id,
+        "message_id": event.message_id,
+        "contributor.pseudonym": event.contributor.pseudonym,
+    }
+    faults = [f"{name} is empty" for name, value in needed.items() if not value]
+    if event.revision < 1:
+        faults.append("revision is 0 (wanted 1 or more)")
+    if event.flag_id != flag_id(event.contributor.pseudonym, event.message_id):
+        faults.append("flag_id does not follow from contributor and message")
+    if sum(len(message.content) for message in event.shown.messages) > MOST_SHOWN:
+        faults.append(f"shown has more than {MOST_SHOWN} characters")
+    return faults
+
+
+def _withdrawal_faults(event: FlagEvent) -> list[str]:
+    texts = (event.answer.text, event.comment, event.correction.text, event.sent.system_prompt, event.verdict)
+    carries = any(texts) or event.shown.messages or event.reasons or event.hazards or event.extras != Extras()
+    return ["a retraction carries a verdict or texts (wanted none)"] if carries else []
+
+
+def _vote_faults(event: FlagEvent) -> list[str]:
+    if event.verdict not in VERDICTS:
+        return [f"verdict is empty (wanted {', '.join(VERDICTS)})"]
+    faults = [fault for reason in event.reasons for fault in _reason_faults(reason, event)]
+    chosen = [reason.id for reason in event.reasons]
+    if len(set(chosen)) < len(chosen):
+        faults.append("a reason is given twice")
+    return faults + _hazard_faults(event)
+
+
+def _reason_faults(reason: FlagReason, event: FlagEvent) -> list[str]:
+    known = taxonomy().by_id.get(reason.id)
+    if known is None:
+        return [f"there is no reason {reason.id!r} in {VERSION}"]
+    if reason.direction != known.direction:
+        return [f"reason {reason.id} has direction {reason.direction} (wanted {known.direction})"]
+    if known.direction not in FITTING[event.verdict]:
+        return [f"reason {reason.id} contradicts the verdict {event.verdict}"]
+    if known.needs_comment and not event.comment.strip():
+        return [f"reason {reason.id} needs a comment"]
+    return []
+
+
+def _hazard_faults(event: FlagEvent) -> list[str]:
+    by_id = taxonomy().by_id
+    named = {h for reason in event.reasons if reason.id in by_id for h in by_id[reason.id].hazards}
+    return [f"hazard {hazard} belongs to no chosen reason" for hazard in event.hazards if hazard not in named]
