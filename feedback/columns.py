@@ -1,8 +1,8 @@
 """The columns of a row: one declaration in a dataclass serves reading, checking, writing and masking.
 
-A row is what `flag/1` puts on one JSON line: every key present, no null, text bounded. Each column is declared
-once, as a dataclass field made by `text`, `count`, `number` or `several`; from it follow what a reader accepts
-and which texts are masked.
+A row is what `flag/1` puts on one JSON line: every key present, no null, text bounded. Each column is
+declared once, as a dataclass field made by `text`, `count`, `number`, `several` or `packed`; from it follow
+what a reader accepts and which texts are masked.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ UNCLEAN = re.compile("[\x00\ud800-\udfff]")  # what UTF-8 or a C string cannot c
 def text(
     limit: int, *, one_of: tuple[str, ...] = (), name: bool = False, free: bool = False, default: str = ""
 ) -> Any:
-    """A text of at most `limit` characters; `name`: an id without prose; `free`: somebody wrote it, mask it."""
+    """A text of at most `limit` characters; `name`: an id, no prose; `free`: somebody wrote it, mask it."""
     return dataclasses.field(
         default=default, metadata={"limit": limit, "one_of": one_of, "name": name, "free": free}
     )
@@ -70,9 +70,8 @@ def plain(value: Any) -> Any:
 
 def _pack(record: Any) -> str:
     usual = plain(type(record)())
-    return canonical_json(
-        {name: value for name, value in plain(record).items() if value != usual[name]}
-    ).decode()
+    unusual = {name: value for name, value in plain(record).items() if value != usual[name]}
+    return canonical_json(unusual).decode()
 
 
 def _unpack(record: type, packed: Any, where: str, faults: list[str]) -> Any:
@@ -109,7 +108,7 @@ def map_free_texts(record: Any, change: Callable[[str, str], str], where: str = 
     changed = {}
     for column in dataclasses.fields(record):
         name, value = f"{where}{column.name}", getattr(record, column.name)
-        if column.metadata.get("free"):
+        if column.metadata.get("free") and isinstance(value, str):
             changed[column.name] = change(name, value)
         elif dataclasses.is_dataclass(value):
             changed[column.name] = map_free_texts(value, change, f"{name}.")

@@ -5,11 +5,10 @@
     save_flag(outbox, message, Choice(verdict="bad", reasons=("outdated",), comment="It is 45 days now."))
     save_flag(outbox, message, Choice(retract=True))                              un-clicked
 
-A part of the choice that is None stays as it was, as long as the verdict does. Texts arrive as they were typed;
-the outbox masks them before anything is written.
+A part of the choice that is None stays as it was, as long as the verdict does. Texts arrive as they were
+typed; the outbox masks them before anything is written.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,8 +18,8 @@ from typing import TYPE_CHECKING
 from backtalk import __version__
 from backtalk.errors import FlagError
 from feedback.schema import (
-    DETAILS,
     MOST_MESSAGES,
+    MOST_REVISIONS,
     MOST_SHOWN,
     Answer,
     Consent,
@@ -67,15 +66,15 @@ class FlaggedMessage:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the contributor chose. None leaves that part as it was; `hazards` of a shortcut are added by themselves.
+    """What the contributor chose; None leaves that part as it was.
 
-    `seen_revision` is the newest revision that the visitor's browser has a receipt for: a replica with a fresh disk
-    counts on from it.
+    `hazards` specify the reason "harmful"; reasons that name one hazard bring it along. `seen_revision` is the
+    newest revision that the visitor's browser has a receipt for: a replica with a fresh disk counts on from it.
     """
 
     verdict: str = ""
     reasons: tuple[str, ...] | None = None
-    hazards: tuple[str, ...] | None = None
+    hazards: tuple[str, ...] = ()
     severity: str | None = None
     comment: str | None = None
     correction: str | None = None
@@ -93,13 +92,18 @@ def save_flag(outbox: "Outbox", message: FlaggedMessage, choice: Choice) -> "Rec
 
 def unchanged(choice: Choice) -> tuple[str, ...]:
     """The columns that the choice leaves as they were."""
-    kept = [name for name in (*DETAILS, "consent") if getattr(choice, name) is None]
-    silent = choice.comment is None and choice.correction is None
-    return (*kept, "preview_shown") if silent and not choice.preview_shown else tuple(kept)
+    parts = ("severity", "comment", "correction", "extras", "consent")
+    kept = [name for name in parts if getattr(choice, name) is None]
+    if choice.reasons is None:
+        kept += ["reasons", "hazards", "blocked"]
+    if choice.comment is None and choice.correction is None and choice.extras is None:
+        kept += ["preview_shown"]
+    return tuple(kept)
 
 
 def draft(message: FlaggedMessage, choice: Choice) -> FlagEvent:
     """The event that the choice asks for, without its revision: the outbox gives it."""
+    _check(choice)
     event = _identity(message, choice)
     if choice.retract:
         return replace(event, op="retract")
@@ -112,13 +116,25 @@ def draft(message: FlaggedMessage, choice: Choice) -> FlagEvent:
         verdict=choice.verdict,
         severity=choice.severity or "",
         reasons=reasons,
-        hazards=_hazards(reasons, choice.hazards or ()),
+        hazards=_hazards(reasons, choice.hazards),
         comment=choice.comment or "",
         correction=_correction(choice.correction or "", message.answer.text),
         blocked=any(taxonomy().reason(reason.id).route.aside == "block" for reason in reasons),
         preview_shown=choice.preview_shown,
         extras=choice.extras or Extras(),
     )
+
+
+def _check(choice: Choice) -> None:
+    """What a page can send wrongly; the rest is checked with the whole event."""
+    texts = (choice.verdict, choice.severity or "", choice.comment or "", choice.correction or "")
+    names = (*(choice.reasons or ()), *choice.hazards)
+    if not all(isinstance(part, str) for part in (*texts, *names)):
+        raise FlagError("A part of this flag is not text. Reload the page and choose again.")
+    if choice.hazards and choice.reasons is None:
+        raise FlagError("A kind of harm was given without a reason. Choose the reason that it belongs to.")
+    if not 0 <= choice.seen_revision < MOST_REVISIONS:
+        raise FlagError(f"The revision {choice.seen_revision} cannot be. Reload the page and choose again.")
 
 
 def _identity(message: FlaggedMessage, choice: Choice) -> FlagEvent:

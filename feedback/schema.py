@@ -1,9 +1,9 @@
 """The flag event `flag/1`: every column, what each may hold, and how events fold into the state of a flag.
 
-An event is a snapshot: it says how one contributor sees one answer from now on. `flag_id` follows from contributor
-and message, so a second vote amends and never accumulates; the highest revision wins in whatever order events
-arrive; `retract` removes. Texts are masked before an event is written (feedback/redact.py), and every hash is of
-masked text. docs/contracts.md explains the columns to a reader of the dataset.
+An event is a snapshot: it says how one contributor sees one answer from now on. `flag_id` follows from
+contributor and message, so a second vote amends and never accumulates; the highest revision wins in whatever
+order events arrive; `retract` removes. Texts are masked before an event is written (feedback/redact.py), and
+every hash is of masked text. docs/contracts.md explains the columns to a reader of the dataset.
 
     event = draft(...)                        feedback/saving.py, from what the app knows
     receipt = outbox.save(event)              feedback/outbox.py, masked, numbered, on disk
@@ -27,11 +27,10 @@ from feedback.columns import MOST_FAULTS, count, number, packed, plain, read, se
 from feedback.taxonomy import DIRECTIONS, FITTING, VERSION, taxonomy
 
 FORMAT = "flag/1"
-NAMESPACE = uuid.UUID(
-    "6b1c3a52-7d0e-5f43-9a86-2f4c0d1e8b97"
-)  # of flag ids; changing it would double every flag
+NAMESPACE = uuid.UUID("6b1c3a52-7d0e-5f43-9a86-2f4c0d1e8b97")  # never change it: flags would double
 
 MOST_REASONS = 4
+MOST_REVISIONS = 1_000_000
 MOST_MESSAGES = 400  # of a conversation that an event keeps; Shown.omitted counts the earlier ones
 MOST_SHOWN = 512_000  # characters of these messages together
 LONGEST_MESSAGE = 64_000
@@ -77,7 +76,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the contributor saw before the answer, the question last. `omitted` earlier messages are not kept."""
+    """What the contributor saw before the answer, the question last; `omitted` earlier ones are not kept."""
 
     messages: tuple[Message, ...] = several(MOST_MESSAGES)
     omitted: int = count()
@@ -85,7 +84,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What the model was given: these messages, in this order, after this system prompt; the question is one."""
+    """What the model was given: this system prompt, then these messages in this order, the question last."""
 
     history_mode: str = text(20, one_of=HISTORY_MODES)
     message_ids: tuple[str, ...] = several(2_000, 128)
@@ -93,6 +92,7 @@ class Sent:
     prompt_tokens: int = count()
     system_prompt: str = text(LONGEST_MESSAGE, free=True)
     system_prompt_sha256: str = text(64, name=True)
+    prompt_sha256: str = text(64, name=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ class FlagEvent:
     app_commit: str = text(64, name=True)
     event_id: str = text(36, name=True)
     flag_id: str = text(36, name=True)
-    revision: int = count(most=1_000_000)
+    revision: int = count(most=MOST_REVISIONS)
     op: str = text(20, one_of=OPS, default="create")
     created_at: str = text(40, name=True)
     message_at: str = text(40, name=True)
@@ -237,12 +237,8 @@ class FlagEvent:
     content_hash: str = text(64, name=True)
 
 
-# What of an event the contributor may leave as it was, while the verdict stands.
-DETAILS = ("severity", "reasons", "hazards", "comment", "correction", "extras")
-
-
 def pseudonym(secret: bytes, visitor: str) -> str:
-    """The lasting name of a visitor in every event: keyed, so that nobody without the secret can find the visitor."""
+    """The lasting name of a visitor in every event; keyed: without the secret nobody can tell who it is."""
     return hmac.new(secret, b"backtalk/contributor/1\0" + visitor.encode(), hashlib.sha256).hexdigest()[:32]
 
 
@@ -307,32 +303,29 @@ def _rank(event: FlagEvent) -> tuple[int, bool, str, str]:
 
 
 def follow(draft: FlagEvent, last: FlagEvent | None, keep: Iterable[str] = ()) -> FlagEvent:
-    """The draft as the event after `last`: numbered, hashed, with the details in `keep` carried over.
+    """The draft as the event after `last`: numbered, hashed, with the columns in `keep` taken from `last`.
 
-    Details are carried over only while the verdict stays: a comment dies with the vote that it belonged to.
+    Consent is the visitor's and stays; the rest stays only while the verdict does: a comment dies with the vote
+    that it belonged to.
     """
-    standing = last if last is not None and last.op != "retract" else None
-    event = draft
-    if standing and standing.verdict == draft.verdict:
-        event = _carry_over(event, standing, tuple(keep))
+    stands = last is not None and last.op != "retract"
+    event = _carry_over(draft, last, keep) if last else draft
+    op = "retract" if draft.op == "retract" else "amend" if stands else "create"
     revision = max(draft.revision, last.revision if last else 0) + 1
-    op = "retract" if draft.op == "retract" else "amend" if standing else "create"
     event = replace(event, revision=revision, op=op, content_hash="")
     return replace(event, content_hash=content_hash(event))
 
 
-def _carry_over(event: FlagEvent, standing: FlagEvent, keep: tuple[str, ...]) -> FlagEvent:
-    def kept(redaction: Redaction) -> bool:
-        return redaction.column.split(".")[0] in keep
+def _carry_over(event: FlagEvent, last: FlagEvent, keep: Iterable[str]) -> FlagEvent:
+    same_vote = event.op != "retract" and event.verdict == last.verdict
+    kept = [name for name in keep if same_vote or name == "consent"]
 
-    fresh = tuple(redaction for redaction in event.redactions if not kept(redaction))
-    carried = tuple(redaction for redaction in standing.redactions if kept(redaction))
-    return replace(
-        event,
-        **{name: getattr(standing, name) for name in keep},
-        redactions=fresh + carried,
-        blocked=standing.blocked if "reasons" in keep else event.blocked,
-    )
+    def came_with(redaction: Redaction) -> bool:
+        return redaction.column.split(".")[0] in kept
+
+    fresh = tuple(redaction for redaction in event.redactions if not came_with(redaction))
+    carried = tuple(redaction for redaction in last.redactions if came_with(redaction))
+    return replace(event, **{name: getattr(last, name) for name in kept}, redactions=fresh + carried)
 
 
 def says_the_same(event: FlagEvent, other: FlagEvent) -> bool:

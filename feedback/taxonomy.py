@@ -1,4 +1,4 @@
-"""The reasons of a flag, `tx/1`, read from taxonomy.yaml: what the panel offers and what training may make of it.
+"""The reasons of a flag, `tx/1`, from taxonomy.yaml: what the panel offers and what training may make of it.
 
     taxonomy().reason("factual_error").route.weight    0.5
 
@@ -54,7 +54,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason for a flag. `hazards` are the kinds of harm that it names, or offers when there are several."""
+    """One reason for a flag. `hazards`: the kind of harm that it names, or those that it lets one choose."""
 
     id: str
     direction: str
@@ -130,9 +130,8 @@ def _reason(entry: dict[str, Any], hazards: dict[str, str]) -> Reason:
     _known(entry, [part.name for part in fields(Reason)], where)
     _known([entry["direction"]], DIRECTIONS, where)
     _known(entry.get("hazards", ()), hazards, where)
-    return Reason(
-        **{**entry, "route": _route(entry["route"], where), "hazards": tuple(entry.get("hazards", ()))}
-    )
+    route = _route(entry["route"], where)
+    return Reason(**{**entry, "route": route, "hazards": tuple(entry.get("hazards", ()))})
 
 
 def _route(entry: dict[str, Any], where: str) -> Route:
@@ -140,14 +139,12 @@ def _route(entry: dict[str, Any], where: str) -> Route:
     for name, words in ROUTE_WORDS.items():
         given = entry.get(name, ())
         _known([given] if isinstance(given, str) else given, words, f"{where}, route, {name}")
-    return Route(
-        **{name: tuple(given) if isinstance(given, list) else given for name, given in entry.items()}
-    )
+    tuples = {name: tuple(given) for name, given in entry.items() if isinstance(given, list)}
+    return Route(**{**entry, **tuples})
 
 
 def _known(words: Any, known: Any, where: str) -> None:
     for word in words:
         if word not in known:
-            raise WordsError(
-                f"taxonomy.yaml, {where}: '{word}' is not known there.{nearest(str(word), known)}"
-            )
+            hint = nearest(str(word), known)
+            raise WordsError(f"taxonomy.yaml, {where}: '{word}' is not known there.{hint}")
