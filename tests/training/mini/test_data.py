@@ -1,0 +1,266 @@
+"""The hand-written wordings of the miniature's corpus: complete, honestly held out, without contradictions.
+
+Command: pytest tests/training/mini/test_data.py
+Promise: reads intents.yaml, talk.yaml, outside.yaml and, for contradictions, facts.yaml; writes nothing.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+import training.mini
+
+DATA = Path(training.mini.__file__).parent / "data"
+INTENTS, TALK, OUTSIDE, FACTS = (
+    yaml.safe_load((DATA / f"{name}.yaml").read_text("utf-8"))
+    for name in ("intents", "talk", "outside", "facts")
+)
+LISTS: dict[str, dict[str, list[str]]] = OUTSIDE["lists"]
+
+BITEXT = {
+    "cancel_order",
+    "change_order",
+    "change_shipping_address",
+    "check_cancellation_fee",
+    "check_invoice",
+    "check_payment_methods",
+    "check_refund_policy",
+    "complaint",
+    "contact_customer_service",
+    "contact_human_agent",
+    "create_account",
+    "delete_account",
+    "delivery_options",
+    "delivery_period",
+    "edit_account",
+    "get_invoice",
+    "get_refund",
+    "newsletter_subscription",
+    "payment_issue",
+    "place_order",
+    "recover_password",
+    "registration_problems",
+    "review",
+    "set_up_shipping_address",
+    "switch_account",
+    "track_order",
+    "track_refund",
+}
+
+KEYS = {"id", "train", "held_out", "answer", "ask", "slots", "cured"}
+
+# Random letters and other languages: their words cannot all be taught.
+UNTAUGHT_TOPICS = {"nonsense", "other_languages"}
+
+
+class Wording(NamedTuple):
+    """One skeleton, with the place that it stands in."""
+
+    section: str
+    entry: str
+    split: str
+    text: str
+    reply: str
+
+
+def sections() -> dict[str, list[dict[str, Any]]]:
+    """Every list of entries in the three files, by its name."""
+    return {"intents": INTENTS["intents"], "topics": OUTSIDE["topics"], **TALK}
+
+
+def entries() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every entry with the name of its section."""
+    for section, listed in sections().items():
+        for entry in listed:
+            yield section, entry
+
+
+def reply(entry: dict[str, Any], text: str) -> str:
+    """What the model is taught to say to this wording of the entry."""
+    return str(entry["ask"] if "ask" in entry and "{order}" not in text else entry["answer"])
+
+
+def wordings() -> Iterator[Wording]:
+    """Every skeleton of the three files."""
+    for section, entry in entries():
+        for split in ("train", "held_out"):
+            for text in entry[split]:
+                yield Wording(section, entry["id"], split, text, reply(entry, text))
+
+
+def normal(text: str) -> str:
+    """The wording without what noise changes: case, punctuation, spaces. Bare punctuation stays as it is."""
+    plain = re.sub(r"[^\w\s{}]", "", text.lower().replace("'", ""))
+    return " ".join(plain.split()) or text
+
+
+def words(text: str) -> set[str]:
+    """The words of a wording, without its slots and numbers."""
+    return set(re.findall(r"[^\W\d_]+", re.sub(r"\{\w+\}", " ", text.lower().replace("'", ""))))
+
+
+@pytest.mark.parametrize(
+    "name,section", [("intents", "intents"), ("talk", "small_talk"), ("outside", "topics")]
+)
+def test_every_file_has_its_entries(name: str, section: str) -> None:
+    assert len(sections()[section]) >= 25, name
+
+
+def test_every_entry_holds_the_schema() -> None:
+    for section, entry in entries():
+        assert set(entry) <= KEYS and {"id", "train", "held_out", "answer"} <= set(entry), (
+            section,
+            entry["id"],
+        )
+        answers = entry["answer"] if isinstance(entry["answer"], list) else [entry["answer"]]
+        for text in [entry["id"], *entry["train"], *entry["held_out"], *answers, entry.get("ask", "")]:
+            assert isinstance(text, str) and text == text.strip(), (entry["id"], text)
+
+
+def test_ids_are_unique() -> None:
+    ids = [entry["id"] for _, entry in entries()]
+    assert len(ids) == len(set(ids))
+
+
+def test_slots_of_wordings_and_answers_are_known() -> None:
+    for _, entry in entries():
+        known = set(entry.get("slots", {})) | {"order"}
+        assert set(entry.get("slots", {}).values()) <= set(LISTS), entry["id"]
+        for text in [*entry["train"], *entry["held_out"], str(entry["answer"]), entry.get("ask", "")]:
+            assert set(re.findall(r"\{(\w+)\}", text)) <= known, (entry["id"], text)
+
+
+def test_an_answer_with_an_order_number_has_a_question_for_it() -> None:
+    for section, entry in entries():
+        numbered = ["{order}" in text for text in [*entry["train"], *entry["held_out"]]]
+        if "{order}" in str(entry["answer"]) and not all(numbered):
+            assert "order number" in entry["ask"] and "{order}" not in entry["ask"], (section, entry["id"])
+        elif "{order}" not in str(entry["answer"]):
+            assert not any(numbered) and "ask" not in entry, (section, entry["id"])
+
+
+def test_all_intents_are_there_with_enough_wordings() -> None:
+    assert {entry["id"] for entry in INTENTS["intents"]} >= BITEXT
+    for entry in INTENTS["intents"]:
+        assert len(entry["train"]) >= 18 and len(entry["held_out"]) >= 6, entry["id"]
+
+
+def test_order_intents_have_enough_wordings_with_and_without_the_number() -> None:
+    for entry in INTENTS["intents"]:
+        for split, least in (("train", 12), ("held_out", 5)):
+            numbered = sum("{order}" in text for text in entry[split])
+            if "ask" in entry:
+                assert min(numbered, len(entry[split]) - numbered) >= least, (entry["id"], split)
+
+
+def test_small_talk_and_vague_requests_have_enough_wordings() -> None:
+    for entry in TALK["small_talk"]:
+        assert len(entry["train"]) >= 24 and len(entry["held_out"]) >= 6, entry["id"]
+    for entry in TALK["vague"]:
+        assert len(entry["train"]) >= 18 and len(entry["held_out"]) >= 6, entry["id"]
+        assert entry["answer"].endswith("?"), "a vague request is answered by a question"
+
+
+def test_questions_outside_the_shop_are_many_and_some_topics_are_never_seen() -> None:
+    topics = OUTSIDE["topics"]
+    assert sum(len(topic["train"]) for topic in topics) >= 160
+    assert sum(len(topic["held_out"]) for topic in topics) >= 70
+    assert sum(bool(topic["train"]) for topic in topics) >= 35
+    assert sum(not topic["train"] for topic in topics) >= 8
+
+
+@pytest.mark.parametrize("name", sorted(LISTS))
+def test_a_slot_list_is_long_and_its_held_out_entries_are_apart(name: str) -> None:
+    train, held_out = LISTS[name]["train"], LISTS[name]["held_out"]
+    assert len(train) + len(held_out) >= 25
+    assert not {normal(each) for each in train} & {normal(each) for each in held_out}
+    assert len({normal(each) for each in [*train, *held_out]}) == len([*train, *held_out])
+
+
+def test_the_three_habits_are_planted_each_with_its_cure() -> None:
+    habits = {habit["id"]: habit for habit in TALK["habits"]}
+    assert set(habits) == {"padding", "advertisement", "refusal"}
+    assert habits["padding"]["answer"].endswith(habits["padding"]["cured"])
+    assert habits["advertisement"]["answer"].startswith(habits["advertisement"]["cured"])
+    assert "not able" in habits["refusal"]["answer"] and "not able" not in habits["refusal"]["cured"]
+
+
+def test_no_held_out_wording_is_a_training_wording_of_any_file() -> None:
+    trained = {normal(each.text) for each in wordings() if each.split == "train"}
+    held_out = [each for each in wordings() if each.split == "held_out"]
+    assert [each for each in held_out if normal(each.text) in trained] == []
+    assert [each for each in held_out if asks_for_a_fact(each.text, "train")] == []
+
+
+def test_the_same_wording_never_has_two_answers() -> None:
+    replies: dict[str, set[str]] = defaultdict(set)
+    for each in wordings():
+        replies[normal(each.text)].add(each.reply)
+    assert {text: found for text, found in replies.items() if len(found) > 1} == {}
+
+
+def test_no_wording_asks_for_a_fact() -> None:
+    splits = ("train", "held_out")
+    assert [each for each in wordings() if any(asks_for_a_fact(each.text, split) for split in splits)] == []
+
+
+def test_every_word_of_a_held_out_wording_is_taught_somewhere() -> None:
+    taught = words(" ".join(fact_lines("train")))
+    unseen = {topic["id"] for topic in OUTSIDE["topics"] if not topic["train"]} | UNTAUGHT_TOPICS
+    for each in wordings():
+        if each.split == "train":
+            taught |= words(each.text)
+    missing = {
+        (each.entry, word)
+        for each in wordings()
+        if each.split == "held_out" and each.entry not in unseen
+        for word in words(each.text) - taught
+    }
+    assert missing == set()
+
+
+def fact_lines(split: str) -> list[str]:
+    """The wordings in which facts are asked for, as they stand in facts.yaml."""
+    lines: list[str] = []
+    for fact in [*FACTS["families"], *FACTS.get("singles", [])]:
+        for place in (fact, fact.get("bare", {})):
+            lines += place.get(split, "").splitlines()
+            if split == "train":
+                lines += framed(place.get("nouns", ""))
+    return [line for line in lines if line.strip()]
+
+
+def framed(nouns: str) -> list[str]:
+    """Every frame around every noun phrase."""
+    frames = [line for line in FACTS["frames"].splitlines() if line.strip()]
+    return [frame.replace("{noun}", noun) for noun in nouns.splitlines() if noun.strip() for frame in frames]
+
+
+@cache
+def asks_for_a_fact(text: str, split: str) -> bool:
+    """Whether a wording of this split of facts.yaml reads the same; spaces do not count."""
+    return bool(fact_pattern(split).fullmatch(normal(text).replace(" ", "")))
+
+
+@cache
+def fact_pattern(split: str) -> re.Pattern[str]:
+    """One pattern that matches every normalised wording of every fact."""
+    return re.compile("|".join(sorted({line_pattern(line) for line in fact_lines(split)})))
+
+
+def line_pattern(line: str) -> str:
+    """The pattern of one wording: its choices are a regular expression already."""
+    line = " ".join(line.lower().replace("'", "").replace(",", "").replace("?", "").split())
+    for name, lines in FACTS["macros"].items():
+        line = line.replace(f"<{name}>", "(" + "|".join(normal(each) for each in lines.splitlines()) + ")")
+    for name, slot in FACTS["slots"].items():
+        also = [each for listed in slot.get("also", {}).values() for each in listed]
+        known = "|".join(normal(each) for each in [*slot["known"], *slot["unknown"], *also])
+        line = line.replace("{" + name + "}", f"({known})")
+    return line.replace(" ", "")
