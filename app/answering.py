@@ -17,6 +17,7 @@ from backtalk.models import resolve
 from backtalk.prompt import Prompt
 
 LOADING, READY, FAILED = "loading", "ready", "failed"
+MOST_SIBLINGS = 50  # earlier answers to one question that the newest one remembers
 UPDATE_SECONDS = 0.05  # a page redraws 20 times a second at most
 
 
@@ -68,10 +69,10 @@ class Desk:
         the question does not fit.
         """
         engine = self.engine
-        path = list(messages)
+        path, replaced = list(messages), []
         if question is None:
             while path and path[-1].role == "assistant":
-                path.pop()
+                replaced.append(path.pop())
             if not path:
                 raise WordsError("There is no question to answer again. Write one.")
         else:
@@ -80,7 +81,7 @@ class Desk:
                 raise WordsError("The message is empty. Write a question.")
             parent = path[-1].id if path else ""
             path.append(sign(Message(new_id(), conversation, parent, "user", text, _now()), visitor))
-        return Answer(engine, visitor, path, controls)
+        return Answer(engine, visitor, path, controls, siblings=_ids_to_here(replaced))
 
     def close(self) -> None:
         self._closed = True
@@ -103,8 +104,11 @@ class Desk:
 class Answer:
     """One answer in the making: iterate it for the text so far, then take the signed `message`."""
 
-    def __init__(self, engine: Engine, visitor: str, path: list[Message], controls: Controls):
+    def __init__(
+        self, engine: Engine, visitor: str, path: list[Message], controls: Controls, siblings: Sequence[str]
+    ):
         self.question = path[-1]
+        self._siblings = list(siblings)
         self._engine, self._visitor, self._controls = engine, visitor, controls
         self._chosen = to_send(path, controls)
         self._prompt = engine.prompt(self._as_sent(), controls.max_tokens)
@@ -164,6 +168,7 @@ class Answer:
             "truncated_turns": prompt.dropped_turns,
             "prompt_tokens": len(prompt.tokens),
             "system_prompt": self._controls.system_prompt,
+            "siblings": self._siblings,
         }
 
 
@@ -181,6 +186,13 @@ def describe(engine: Engine) -> dict[str, Any]:
         "chat_template_sha256": engine.template_sha256,
         "context": engine.context,
     }
+
+
+def _ids_to_here(replaced: Sequence[Message]) -> list[str]:
+    """The earlier answers to the same question: those that the replaced one names, then itself."""
+    return [name for answer in replaced for name in (*answer.sent.get("siblings", []), answer.id)][
+        -MOST_SIBLINGS:
+    ]
 
 
 def _now() -> str:
