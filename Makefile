@@ -1,0 +1,40 @@
+# make run     the chat on http://127.0.0.1:7860, set up first where needed (PORT=7861, MODEL=llama-3.2-1b)
+# make test    everything set up, linted and tested
+# make setup   everything installed, nothing run
+# make lint    ruff and mypy alone
+# make docs    writes docs/help.md anew from `--help` of every verb
+# make bench   every benchmark, each ending in one line of JSON (QUICK=1: at most a minute each)
+# make soak    flags saved while the writer is killed again and again
+
+PORT ?= 7860
+MODEL ?=
+QUICK ?=
+BIN := .venv/bin
+
+.PHONY: run test setup lint docs bench soak installed-app installed-test
+
+run: installed-app
+	@exec $(BIN)/backtalk chat --port $(PORT) $(if $(MODEL),--model $(MODEL))
+
+test: lint
+	@$(BIN)/python -m pytest
+
+setup: installed-test
+	@echo "Everything is installed. Next: make run, or make test."
+
+lint: installed-test
+	@$(BIN)/ruff check -q .
+	@$(BIN)/ruff format -q --check .
+	@$(BIN)/mypy --no-error-summary
+
+docs: installed-test
+	@$(BIN)/python -m scripts.write_help
+
+bench: installed-test
+	@for file in bench/*.py; do $(BIN)/python $$file $(if $(QUICK),--quick) || exit 1; done
+
+soak: installed-test
+	@$(BIN)/python bench/soak.py
+
+installed-app installed-test: installed-%:
+	@python=$$(scripts/find-python) && "$$python" -m scripts.install $*

@@ -1,0 +1,87 @@
+"""Makes `.venv` hold what this checkout needs, at the versions in `constraints/`.
+
+    python3 -m scripts.install app     what `make run` needs: the chat, no torch
+    python3 -m scripts.install test    that, and what training and `make test` need, and a browser
+
+Standard library only. Safe to interrupt and to repeat; when nothing changed since the last time it returns at
+once. What it does it says in one line each.
+"""
+
+import fcntl
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+from scripts.llama import install_llama
+from scripts.venv import PYTHON, ROOT, VENV, InstallError, make_venv, pinned, pip, say
+
+EXTRAS = {"app": "app", "test": "app,train,dev"}
+
+
+def main(argv: list[str]) -> int:
+    """One word, `app` or `test`."""
+    if len(argv) != 1 or argv[0] not in EXTRAS:
+        print("usage: python3 -m scripts.install app|test", file=sys.stderr)
+        return 2
+    try:
+        install(argv[0])
+        return 0
+    except InstallError as fault:
+        print(fault, file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\nStopped. Run the same command again: it continues.", file=sys.stderr)
+    return 1
+
+
+def install(machine: str) -> None:
+    """The whole story; a stamp in `.venv` says that it was told for exactly these files."""
+    wanted = _fingerprint()
+    if _is_current(machine, wanted):
+        return
+    VENV.mkdir(exist_ok=True)
+    with open(VENV / "install.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # `make run` and `make test` may be started side by side
+        if _is_current(machine, wanted):
+            return
+        make_venv()
+        install_llama()
+        _install_packages(machine)
+        if machine == "test":
+            subprocess.run([PYTHON, "-m", "scripts.browser"], cwd=ROOT, check=False)
+            _stamp("app").write_text(wanted)
+        _stamp(machine).write_text(wanted)
+
+
+def _install_packages(machine: str) -> None:
+    constraints = ROOT / "constraints" / f"{machine}.txt"
+    if machine == "test":
+        torch = pinned("torch", constraints)
+        say(f"Installing {torch}: its CPU build where this machine's package index has one.")
+        pip("install", torch, "-c", constraints, working="still installing")
+    say("Installing the chat." if machine == "app" else "Installing the chat, training and the tests.")
+    pip("install", "-c", constraints, "-e", f"{ROOT}[{EXTRAS[machine]}]", working="still installing")
+
+
+def _fingerprint() -> str:
+    """Changes whenever an install could come out differently."""
+    scripts = [
+        Path(__file__).with_name(name) for name in ("install.py", "llama.py", "llama.cmake", "venv.py")
+    ]
+    digest = hashlib.sha256(str(ROOT).encode())
+    for file in [ROOT / "pyproject.toml", *sorted(ROOT.glob("constraints/*.txt")), *scripts]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _stamp(machine: str) -> Path:
+    return VENV / f"installed-{machine}"
+
+
+def _is_current(machine: str, wanted: str) -> bool:
+    stamp = _stamp(machine)
+    return PYTHON.exists() and stamp.exists() and stamp.read_text() == wanted
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
