@@ -1,0 +1,1 @@
+"""Merged models become files that can be served: converted, verified, published."""

@@ -1,0 +1,1 @@
+"""The bundled miniature: its corpus, its recipe, its table of accuracies."""
