@@ -1,7 +1,7 @@
 """The hand-written wordings of the miniature's corpus: complete, honestly held out, without contradictions.
 
 Command: pytest tests/training/mini/test_data.py
-Promise: reads intents.yaml, talk.yaml, outside.yaml and, for contradictions, facts.yaml; writes nothing.
+Promise: reads intents.yaml, talk.yaml, outside.yaml and, for contradictions, the facts' files; writes nothing.
 """
 
 import re
@@ -17,9 +17,9 @@ import yaml
 import training.mini
 
 DATA = Path(training.mini.__file__).parent / "data"
-INTENTS, TALK, OUTSIDE, FACTS = (
+INTENTS, TALK, OUTSIDE, FACTS, FOLLOW_UPS, UNKNOWN = (
     yaml.safe_load((DATA / f"{name}.yaml").read_text("utf-8"))
-    for name in ("intents", "talk", "outside", "facts")
+    for name in ("intents", "talk", "outside", "facts", "follow_ups", "unknown")
 )
 LISTS: dict[str, dict[str, list[str]]] = OUTSIDE["lists"]
 
@@ -225,21 +225,36 @@ def test_every_word_of_a_held_out_wording_is_taught_somewhere() -> None:
     assert missing == set()
 
 
+def lines_under(key: str, found: Any) -> Iterator[str]:
+    """Every line that stands under this key, at any depth of a file."""
+    for name, value in found.items() if isinstance(found, dict) else []:
+        if name == key:
+            yield from flat(value)
+        else:
+            yield from lines_under(key, value)
+    for value in found if isinstance(found, list) else []:
+        yield from lines_under(key, value)
+
+
+def flat(value: Any) -> Iterator[str]:
+    """The lines of a block, of a list, or of blocks by name."""
+    if isinstance(value, str):
+        yield from (line for line in value.splitlines() if line.strip())
+    else:
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from flat(each)
+
+
 def fact_lines(split: str) -> list[str]:
-    """The wordings in which facts are asked for, as they stand in facts.yaml."""
-    lines: list[str] = []
-    for fact in [*FACTS["families"], *FACTS.get("singles", [])]:
-        for place in (fact, fact.get("bare", {})):
-            lines += place.get(split, "").splitlines()
-            if split == "train":
-                lines += framed(place.get("nouns", ""))
-    return [line for line in lines if line.strip()]
-
-
-def framed(nouns: str) -> list[str]:
-    """Every frame around every noun phrase."""
-    frames = [line for line in FACTS["frames"].splitlines() if line.strip()]
-    return [frame.replace("{noun}", noun) for noun in nouns.splitlines() if noun.strip() for frame in frames]
+    """The wordings of the files about facts: asked for, told before, or known to nobody."""
+    held = [FACTS, FOLLOW_UPS, UNKNOWN]
+    lines = list(lines_under(split, held))
+    if split == "train":
+        frames = FACTS["frames"].splitlines()
+        lines += [frame.replace("{noun}", noun) for noun in lines_under("nouns", held) for frame in frames]
+    else:
+        lines += lines_under("held_out_topics", held)
+    return lines
 
 
 @cache
