@@ -1,7 +1,7 @@
 """The hand-written wordings of the miniature's corpus: complete, honestly held out, without contradictions.
 
 Command: pytest tests/training/mini/test_data.py
-Promise: reads intents.yaml, talk.yaml, outside.yaml and, for contradictions, the facts' files; writes nothing.
+Promise: reads the wordings of training/mini/data, those about facts only for contradictions; writes nothing.
 """
 
 import re
