@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from scripts.llama import install_llama
-from scripts.venv import PYTHON, ROOT, VENV, InstallError, make_venv, pinned, pip, say
+from scripts.environment import PYTHON, ROOT, VENV, InstallError, make_venv, pinned, pip, say
 
 EXTRAS = {"app": "app", "test": "app,train,dev"}
 
@@ -66,7 +66,7 @@ def _install_packages(machine: str) -> None:
 def _fingerprint() -> str:
     """Changes whenever an install could come out differently."""
     scripts = [
-        Path(__file__).with_name(name) for name in ("install.py", "llama.py", "llama.cmake", "venv.py")
+        Path(__file__).with_name(name) for name in ("install.py", "llama.py", "llama.cmake", "environment.py")
     ]
     digest = hashlib.sha256(str(ROOT).encode())
     for file in [ROOT / "pyproject.toml", *sorted(ROOT.glob("constraints/*.txt")), *scripts]:

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from scripts.venv import PYTHON, ROOT, InstallError, pinned, pip, say, succeeds
+from scripts.environment import PYTHON, ROOT, InstallError, pinned, pip, say, succeeds
 
 NAME = "llama-cpp-python"
 # Its documentation names this page for its wheels; package indexes have only the source.
