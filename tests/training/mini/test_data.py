@@ -105,6 +105,17 @@ def words(text: str) -> set[str]:
     return set(re.findall(r"[^\W\d_]+", re.sub(r"\{\w+\}", " ", text.lower().replace("'", ""))))
 
 
+def nearly_same(one: list[str], other: list[str]) -> bool:
+    """Whether the words are the same in another order, or differ by one word put in, left out or replaced."""
+    if sorted(one) == sorted(other):
+        return True
+    start = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None)
+    if start is None:
+        return abs(len(one) - len(other)) <= 1
+    rests = [(one[start + a :], other[start + b :]) for a, b in ((1, 0), (0, 1), (1, 1))]
+    return any(left == right for left, right in rests)
+
+
 @pytest.mark.parametrize(
     "name,section", [("intents", "intents"), ("talk", "small_talk"), ("outside", "topics")]
 )
@@ -196,6 +207,20 @@ def test_no_held_out_wording_is_a_training_wording_of_any_file() -> None:
     held_out = [each for each in wordings() if each.split == "held_out"]
     assert [each for each in held_out if normal(each.text) in trained] == []
     assert [each for each in held_out if asks_for_a_fact(each.text, "train")] == []
+
+
+def test_a_held_out_sentence_is_more_than_a_word_away_from_every_training_wording() -> None:
+    trained: dict[str, list[list[str]]] = defaultdict(list)
+    for each in wordings():
+        if each.split == "train":
+            trained[each.entry].append(normal(each.text).split())
+    sentences = [(each, normal(each.text).split()) for each in wordings() if each.split == "held_out"]
+    assert [
+        (each, other)
+        for each, sentence in sentences
+        for other in trained[each.entry]
+        if len(sentence) >= 4 and nearly_same(sentence, other)
+    ] == []
 
 
 def test_the_same_wording_never_has_two_answers() -> None:
