@@ -13,7 +13,6 @@ from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 from backtalk.errors import nearest
-from backtalk.files import canonical_json
 
 PACKED_LIMIT = 64_000  # characters of a packed column
 MOST_FAULTS = 5  # that one sentence tells
@@ -68,10 +67,20 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def _pack(record: Any) -> str:
+def clean(written: str) -> str:
+    """Text that UTF-8 can carry: halves of one character are joined, lone halves and null bytes replaced."""
+    if not UNCLEAN.search(written):
+        return written
+    joined = written.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return joined.replace("\0", "\ufffd")
+
+
+def _pack(record: Any) -> Any:
+    if not dataclasses.is_dataclass(record) or isinstance(record, type):
+        return record
     usual = plain(type(record)())
     unusual = {name: value for name, value in plain(record).items() if value != usual[name]}
-    return canonical_json(unusual).decode()
+    return json.dumps(unusual, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _unpack(record: type, packed: Any, where: str, faults: list[str]) -> Any:
@@ -103,17 +112,17 @@ def read(record: type, row: Any, where: str, faults: list[str]) -> Any:
     return None if faults else record(**values)
 
 
-def map_free_texts(record: Any, change: Callable[[str, str], str], where: str = "") -> Any:
+def map_texts(record: Any, change: Callable[[str, str], str], where: str = "") -> Any:
     """The record with every free text replaced by `change(column, text)`, however deep it sits."""
-    changed = {}
+    changed: dict[str, Any] = {}
     for column in dataclasses.fields(record):
         name, value = f"{where}{column.name}", getattr(record, column.name)
         if column.metadata.get("free") and isinstance(value, str):
             changed[column.name] = change(name, value)
         elif dataclasses.is_dataclass(value):
-            changed[column.name] = map_free_texts(value, change, f"{name}.")
-        elif isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
-            changed[column.name] = tuple(map_free_texts(item, change, f"{name}.") for item in value)
+            changed[column.name] = map_texts(value, change, f"{name}.")
+        elif isinstance(value, tuple | list) and value and dataclasses.is_dataclass(value[0]):
+            changed[column.name] = tuple(map_texts(item, change, f"{name}.") for item in value)
     return dataclasses.replace(record, **changed)
 
 

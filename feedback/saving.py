@@ -68,8 +68,9 @@ class FlaggedMessage:
 class Choice:
     """What the contributor chose; None leaves that part as it was.
 
-    `hazards` specify the reason "harmful"; reasons that name one hazard bring it along. `seen_revision` is the
-    newest revision that the visitor's browser has a receipt for: a replica with a fresh disk counts on from it.
+    `hazards` specify the reason "harmful"; reasons that name one hazard bring it along. `seen_revision` is
+    the newest revision that the visitor's browser has a receipt for: a replica with a fresh disk counts on
+    from it.
     """
 
     verdict: str = ""

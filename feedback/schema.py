@@ -23,7 +23,8 @@ from typing import Any
 
 from backtalk.errors import FlagError
 from backtalk.files import canonical_json
-from feedback.columns import MOST_FAULTS, count, number, packed, plain, read, several, text
+from feedback import columns as column
+from feedback.columns import MOST_FAULTS, clean, map_texts, plain, read
 from feedback.taxonomy import DIRECTIONS, FITTING, VERSION, taxonomy
 
 FORMAT = "flag/1"
@@ -33,7 +34,7 @@ MOST_REASONS = 4
 MOST_REVISIONS = 1_000_000
 MOST_MESSAGES = 400  # of a conversation that an event keeps; Shown.omitted counts the earlier ones
 MOST_SHOWN = 512_000  # characters of these messages together
-LONGEST_MESSAGE = 64_000
+LONGEST_ANSWER = 64_000
 LONGEST_COMMENT = 4_000
 LONGEST_CORRECTION = 16_000
 LONGEST_ROW = 4_000_000  # bytes of one JSON line
@@ -49,151 +50,152 @@ SCOPES = ("", "flag_only", "flag+thread")
 class Consent:
     """What may leave this machine. An empty scope is no consent: the event stays here, unsealed."""
 
-    version: str = text(40, name=True)
-    scope: str = text(20, one_of=SCOPES)
+    version: str = column.text(40, name=True)
+    scope: str = column.text(20, one_of=SCOPES)
     training: bool = False
-    license: str = text(40, name=True)
-    at: str = text(40, name=True)
+    license: str = column.text(40, name=True)
+    at: str = column.text(40, name=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Contributor:
     """Who flagged: a keyed pseudonym, never a name or an address."""
 
-    pseudonym: str = text(64, name=True)
-    kind: str = text(20, one_of=("anon", "hf", "maintainer"), default="anon")
-    locale: str = text(40, name=True)
+    pseudonym: str = column.text(64, name=True)
+    kind: str = column.text(20, one_of=("anon", "hf", "maintainer"), default="anon")
+    locale: str = column.text(40, name=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message of the conversation as the page showed it."""
 
-    id: str = text(128, name=True)
-    role: str = text(20, one_of=("system", "user", "assistant"), default="user")
-    content: str = text(LONGEST_MESSAGE, free=True)
+    id: str = column.text(128, name=True)
+    role: str = column.text(20, one_of=("system", "user", "assistant"), default="user")
+    content: str = column.text(MOST_SHOWN, free=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What the contributor saw before the answer, the question last; `omitted` earlier ones are not kept."""
 
-    messages: tuple[Message, ...] = several(MOST_MESSAGES)
-    omitted: int = count()
+    messages: tuple[Message, ...] = column.several(MOST_MESSAGES)
+    omitted: int = column.count()
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
     """What the model was given: this system prompt, then these messages in this order, the question last."""
 
-    history_mode: str = text(20, one_of=HISTORY_MODES)
-    message_ids: tuple[str, ...] = several(2_000, 128)
-    truncated_turns: int = count()
-    prompt_tokens: int = count()
-    system_prompt: str = text(LONGEST_MESSAGE, free=True)
-    system_prompt_sha256: str = text(64, name=True)
-    prompt_sha256: str = text(64, name=True)
+    history_mode: str = column.text(20, one_of=HISTORY_MODES)
+    message_ids: tuple[str, ...] = column.several(2_000, 128)
+    truncated_turns: int = column.count()
+    prompt_tokens: int = column.count()
+    system_prompt: str = column.text(LONGEST_ANSWER, free=True)
+    system_prompt_sha256: str = column.text(64, name=True)
+    prompt_sha256: str = column.text(64, name=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The flagged answer and how it came about."""
 
-    text: str = text(LONGEST_MESSAGE, free=True)
-    finish_reason: str = text(40, name=True)
-    completion_tokens: int = count()
+    text: str = column.text(LONGEST_ANSWER, free=True)
+    finish_reason: str = column.text(40, name=True)
+    completion_tokens: int = column.count()
     stopped_by_user: bool = False
-    first_token_ms: int = count()
-    tokens_per_second: float = number()
+    first_token_ms: float = column.number()
+    tokens_per_second: float = column.number()
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
     """The model that answered, whole: enough to load the same file again."""
 
-    repo: str = text(400)
-    revision: str = text(128, name=True)
-    gguf_file: str = text(400)
-    gguf_sha256: str = text(64, name=True)
-    quant: str = text(40, name=True)
-    base_revision: str = text(128, name=True)
-    round: int = count()
-    chat_template_sha256: str = text(64, name=True)
-    engine: str = text(80, name=True)
-    context: int = count()
-    threads: int = count()
+    name: str = column.text(200)
+    repo: str = column.text(400)
+    revision: str = column.text(128, name=True)
+    gguf_file: str = column.text(400)
+    gguf_sha256: str = column.text(64, name=True)
+    quant: str = column.text(40, name=True)
+    base_revision: str = column.text(128, name=True)
+    round: int = column.count()
+    template_sha256: str = column.text(64, name=True)
+    engine: str = column.text(80, name=True)
+    context: int = column.count()
+    threads: int = column.count()
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How the next token was chosen."""
 
-    temperature: float = number()
-    top_p: float = number()
-    top_k: int = count()
-    min_p: float = number()
-    repeat_penalty: float = number()
-    max_tokens: int = count()
-    seed: int = count(least=-(2**53))
+    temperature: float = column.number()
+    top_p: float = column.number()
+    top_k: int = column.count()
+    min_p: float = column.number()
+    repeat_penalty: float = column.number()
+    max_tokens: int = column.count()
+    seed: int = column.count(least=-(2**53))
 
 
 @dataclass(frozen=True, slots=True)
 class FlagReason:
     """One chosen reason, with its direction at the time."""
 
-    id: str = text(60, name=True)
-    direction: str = text(20, one_of=DIRECTIONS, default="bad")
+    id: str = column.text(60, name=True)
+    direction: str = column.text(20, one_of=DIRECTIONS, default="bad")
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
     """What the contributor would have answered. Unverified: only a review can accept it."""
 
-    text: str = text(LONGEST_CORRECTION, free=True)
-    kind: str = text(20, one_of=("", "edit", "rewrite"))
-    changed: float = number(most=1.0)
+    text: str = column.text(LONGEST_CORRECTION, free=True)
+    kind: str = column.text(20, one_of=("", "edit", "rewrite"))
+    changed: float = column.number(most=1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
     """That a column had something masked: which kind, how often; never what."""
 
-    column: str = text(80, name=True)
-    kind: str = text(40, name=True)
-    count: int = count(least=1, default=1)
+    where: str = column.text(80, name=True)
+    kind: str = column.text(40, name=True)
+    count: int = column.count(least=1, default=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """A passage of the answer that the flag speaks of, with words around it to find it again."""
 
-    start: int = count()
-    end: int = count()
-    quote: str = text(2_000, free=True)
-    prefix: str = text(200, free=True)
-    suffix: str = text(200, free=True)
-    reason_id: str = text(60, name=True)
-    note: str = text(1_000, free=True)
+    start: int = column.count()
+    end: int = column.count()
+    quote: str = column.text(2_000, free=True)
+    prefix: str = column.text(200, free=True)
+    suffix: str = column.text(200, free=True)
+    reason_id: str = column.text(60, name=True)
+    note: str = column.text(1_000, free=True)
 
 
 @dataclass(frozen=True, slots=True)
 class SideBySide:
     """The other answer that was shown beside this one, and which was chosen."""
 
-    other_message_id: str = text(128, name=True)
-    other_model: str = text(400)
-    choice: str = text(20, name=True)
+    other_message_id: str = column.text(128, name=True)
+    other_model: str = column.text(400)
+    choice: str = column.text(20, name=True)
     blind: bool = False
-    position: str = text(1, one_of=("", "a", "b"))
+    position: str = column.text(1, one_of=("", "a", "b"))
 
 
 @dataclass(frozen=True, slots=True)
 class Extras:
     """What few flags carry."""
 
-    rating: int = count(most=5)
-    expected: str = text(LONGEST_COMMENT, free=True)
-    spans: tuple[Span, ...] = several(10)
+    rating: int = column.count(most=5)
+    expected: str = column.text(LONGEST_COMMENT, free=True)
+    spans: tuple[Span, ...] = column.several(10)
     comparison: SideBySide = SideBySide()
 
 
@@ -201,40 +203,40 @@ class Extras:
 class FlagEvent:
     """One event of one flag. `revision` 0 and an empty `content_hash`: a draft that the outbox completes."""
 
-    format: str = text(20, one_of=(FORMAT,), default=FORMAT)
-    taxonomy: str = text(20, one_of=(VERSION,), default=VERSION)
-    app_version: str = text(40, name=True)
-    app_commit: str = text(64, name=True)
-    event_id: str = text(36, name=True)
-    flag_id: str = text(36, name=True)
-    revision: int = count(most=MOST_REVISIONS)
-    op: str = text(20, one_of=OPS, default="create")
-    created_at: str = text(40, name=True)
-    message_at: str = text(40, name=True)
-    time_to_flag_ms: int = count()
+    format: str = column.text(20, one_of=(FORMAT,), default=FORMAT)
+    taxonomy: str = column.text(20, one_of=(VERSION,), default=VERSION)
+    app_version: str = column.text(40, name=True)
+    app_commit: str = column.text(64, name=True)
+    event_id: str = column.text(36, name=True)
+    flag_id: str = column.text(36, name=True)
+    revision: int = column.count(most=MOST_REVISIONS)
+    op: str = column.text(20, one_of=OPS, default="create")
+    created_at: str = column.text(40, name=True)
+    message_at: str = column.text(40, name=True)
+    time_to_flag_ms: int = column.count()
     consent: Consent = Consent()
     contributor: Contributor = Contributor()
-    conversation_id: str = text(128, name=True)
-    turn_index: int = count()
-    message_id: str = text(128, name=True)
-    parent_message_id: str = text(128, name=True)
-    sibling_ids: tuple[str, ...] = several(100, 128)
+    conversation_id: str = column.text(128, name=True)
+    turn_index: int = column.count()
+    message_id: str = column.text(128, name=True)
+    parent_message_id: str = column.text(128, name=True)
+    sibling_ids: tuple[str, ...] = column.several(100, 128)
     shown: Shown = Shown()
     sent: Sent = Sent()
     answer: Answer = Answer()
     model: Model = Model()
     sampling: Sampling = Sampling()
-    verdict: str = text(20, one_of=("", *VERDICTS))
-    severity: str = text(20, one_of=SEVERITIES)
-    reasons: tuple[FlagReason, ...] = several(MOST_REASONS)
-    hazards: tuple[str, ...] = several(13, 8)
-    comment: str = text(LONGEST_COMMENT, free=True)
+    verdict: str = column.text(20, one_of=("", *VERDICTS))
+    severity: str = column.text(20, one_of=SEVERITIES)
+    reasons: tuple[FlagReason, ...] = column.several(MOST_REASONS)
+    hazards: tuple[str, ...] = column.several(13, 8)
+    comment: str = column.text(LONGEST_COMMENT, free=True)
     correction: Correction = Correction()
-    redactions: tuple[Redaction, ...] = several(2_000)
+    redactions: tuple[Redaction, ...] = column.several(2_000)
     blocked: bool = False
     preview_shown: bool = False
-    extras: Extras = packed(Extras)
-    content_hash: str = text(64, name=True)
+    extras: Extras = column.packed(Extras)
+    content_hash: str = column.text(64, name=True)
 
 
 def pseudonym(secret: bytes, visitor: str) -> str:
@@ -273,18 +275,25 @@ def to_row(event: FlagEvent) -> dict[str, Any]:
 
 def from_row(row: Mapping[str, Any] | str | bytes) -> FlagEvent:
     """The event of a row or of its JSON text; anything that breaks the schema is refused with a reason."""
-    faults: list[str] = []
-    event = read(FlagEvent, _parsed(row) if isinstance(row, str | bytes) else row, "", faults)
-    if not faults:
-        faults = _broken_rules(event)
-    if faults:
-        raise FlagError(_refusal(faults))
+    event = _read_columns(_parsed(row) if isinstance(row, str | bytes) else row)
+    check_rules(event)
     return event
 
 
 def validate(event: FlagEvent) -> None:
     """Raises FlagError with one sentence if the event may not be stored as it is."""
     from_row(to_row(event))
+
+
+def well_formed(event: FlagEvent) -> FlagEvent:
+    """The event with its texts cleaned and every column checked: what can be masked, numbered and hashed."""
+    return _read_columns(to_row(map_texts(event, lambda _, written: clean(written))))
+
+
+def check_rules(event: FlagEvent) -> None:
+    """Raises FlagError where columns that are well formed contradict each other."""
+    if faults := _broken_rules(event):
+        raise FlagError(_refusal(faults))
 
 
 def fold(events: Iterable[FlagEvent]) -> dict[str, FlagEvent]:
@@ -305,9 +314,11 @@ def _rank(event: FlagEvent) -> tuple[int, bool, str, str]:
 def follow(draft: FlagEvent, last: FlagEvent | None, keep: Iterable[str] = ()) -> FlagEvent:
     """The draft as the event after `last`: numbered, hashed, with the columns in `keep` taken from `last`.
 
-    Consent is the visitor's and stays; the rest stays only while the verdict does: a comment dies with the vote
-    that it belonged to.
+    Consent is the visitor's and stays; the rest stays only while the verdict does: a comment dies with the
+    vote that it belonged to.
     """
+    if draft.op == "retract" and last is None and not draft.revision:
+        raise FlagError("There is no flag on this answer, so there is nothing to withdraw.")
     stands = last is not None and last.op != "retract"
     event = _carry_over(draft, last, keep) if last else draft
     op = "retract" if draft.op == "retract" else "amend" if stands else "create"
@@ -321,21 +332,32 @@ def _carry_over(event: FlagEvent, last: FlagEvent, keep: Iterable[str]) -> FlagE
     kept = [name for name in keep if same_vote or name == "consent"]
 
     def came_with(redaction: Redaction) -> bool:
-        return redaction.column.split(".")[0] in kept
+        return redaction.where.split(".")[0] in kept
 
-    fresh = tuple(redaction for redaction in event.redactions if not came_with(redaction))
-    carried = tuple(redaction for redaction in last.redactions if came_with(redaction))
-    return replace(event, **{name: getattr(last, name) for name in kept}, redactions=fresh + carried)
+    fresh = [redaction for redaction in event.redactions if not came_with(redaction)]
+    carried = [redaction for redaction in last.redactions if came_with(redaction)]
+    redactions = sorted(fresh + carried, key=lambda redaction: (redaction.where, redaction.kind))
+    return replace(event, **{name: getattr(last, name) for name in kept}, redactions=tuple(redactions))
 
 
 def says_the_same(event: FlagEvent, other: FlagEvent) -> bool:
     """True where only the numbering of two events differs: a repeated click."""
+    if event.op == other.op == "retract":
+        return True
     numbering = ("event_id", "revision", "op", "created_at", "time_to_flag_ms", "content_hash")
     return all(
-        getattr(event, column.name) == getattr(other, column.name)
-        for column in fields(FlagEvent)
-        if column.name not in numbering
+        getattr(event, part.name) == getattr(other, part.name)
+        for part in fields(FlagEvent)
+        if part.name not in numbering
     )
+
+
+def _read_columns(row: Any) -> FlagEvent:
+    faults: list[str] = []
+    event = read(FlagEvent, row, "", faults)
+    if faults:
+        raise FlagError(_refusal(faults))
+    return event
 
 
 def _parsed(row: str | bytes) -> Any:
