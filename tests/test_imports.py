@@ -1,0 +1,137 @@
+"""Who may import whom, read from the source: lazy imports inside functions count as well."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+MAY_IMPORT = {
+    "backtalk": set(),
+    "feedback": {"backtalk"},
+    "training": {"backtalk", "feedback"},
+    "export": {"backtalk"},
+    "app": {"backtalk", "feedback"},
+}
+
+# Third-party packages with a border: only files under these paths import them.
+FENCES = {
+    "gradio": ("app/ui/", "app/serve.py"),
+    "huggingface_hub": ("backtalk/hub.py",),
+    "jinja2": ("backtalk/engine/", "backtalk/prompt.py"),
+    "llama_cpp": ("backtalk/engine/", "backtalk/prompt.py", "export/"),
+    "sqlite3": ("feedback/outbox.py",),
+    "torch": ("training/", "export/"),
+    "transformers": ("training/", "export/"),
+    "unsloth": ("training/backends/unsloth.py",),
+}
+
+BACKTALK_NEEDS = {"huggingface_hub", "jinja2", "llama_cpp", "numpy", "rich", "yaml"}
+
+
+def test_packages_import_only_what_lies_below_them() -> None:
+    wrong = [
+        f"{place} imports {name}"
+        for place, name in imports()
+        for package in [place.split("/")[0]]
+        if top(name) in MAY_IMPORT.keys() - MAY_IMPORT[package] - {package}
+    ]
+    assert not wrong
+
+
+def test_third_party_packages_stay_behind_their_fences() -> None:
+    wrong = [
+        f"{place} imports {name}"
+        for place, name in imports()
+        if top(name) in FENCES and not place.startswith(FENCES[top(name)])
+    ]
+    assert not wrong
+
+
+def test_the_shared_package_needs_little() -> None:
+    known = sys.stdlib_module_names | BACKTALK_NEEDS | {"backtalk"}
+    assert not [
+        f"{place} imports {name}"
+        for place, name in imports()
+        if place.startswith("backtalk/") and top(name) not in known
+    ]
+
+
+def test_nothing_imports_tests_benchmarks_or_scripts() -> None:
+    assert not [line for line in imports() if top(line[1]) in {"tests", "bench", "scripts"}]
+
+
+def test_imports_are_absolute() -> None:
+    relative = [
+        f"{place}, line {node.lineno}"
+        for place, tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert not relative
+
+
+def test_no_module_is_named_like_something_installed() -> None:
+    """Run by its path, a file puts its folder first: then a neighbour would be imported in the other's place."""
+    ours = {"backtalk", *MAY_IMPORT}
+    installed = {name for name, owners in packages_distributions().items() if set(owners) != {"backtalk"}}
+    taken = (installed | sys.stdlib_module_names) - {"__main__", "__init__"}
+    names = {path.stem for folder in (*ours, "scripts", "bench") for path in (ROOT / folder).rglob("*.py")}
+    assert not (names | ours) & taken
+
+
+def test_every_package_says_that_it_is_one() -> None:
+    """Without `__init__.py` a folder loses to any installed package of its name."""
+    assert not [
+        str(folder.relative_to(ROOT))
+        for package in MAY_IMPORT
+        for folder in {path.parent for path in (ROOT / package).rglob("*.py")}
+        if not (folder / "__init__.py").exists()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import app.serve, app.ask", {"torch", "transformers", "training", "export"}),
+        ("import backtalk.engine", {"torch", "transformers", "gradio", "app", "feedback"}),
+        ("import feedback.schema, feedback.outbox", {"torch", "gradio", "app", "numpy", "llama_cpp"}),
+        (
+            "from backtalk.cli import main; main(['--help'])",
+            {"app", "feedback", "training", "export", "yaml", "argparse", "gradio", "llama_cpp", "torch"},
+        ),
+    ],
+)
+def test_loading_one_thing_does_not_load_another(statement: str, absent: set[str]) -> None:
+    program = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = {top(name) for name in json.loads(done.stdout.splitlines()[-1])}
+    assert not loaded & absent
+
+
+def top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    for package in MAY_IMPORT:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports() -> Iterator[tuple[str, str]]:
+    """(file, imported module) for every import statement, wherever it stands."""
+    for place, tree in sources():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                yield from ((place, one.name) for one in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                yield place, node.module
