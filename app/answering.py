@@ -183,8 +183,10 @@ def describe(engine: Engine) -> dict[str, Any]:
         "gguf_sha256": model.sha256,
         "quant": model.quant,
         "round": model.round,
-        "chat_template_sha256": engine.template_sha256,
+        "template_sha256": engine.template_sha256,
+        "engine": engine.name,
         "context": engine.context,
+        "threads": engine.threads,
     }
 
 

@@ -73,6 +73,14 @@ class Engine(Protocol):
         ...
 
     @property
+    def name(self) -> str:
+        """What computes, with its version."""
+        ...
+
+    @property
+    def threads(self) -> int: ...
+
+    @property
     def template_sha256(self) -> str: ...
 
     def prompt(self, messages: Sequence[Message], max_tokens: int) -> Prompt:

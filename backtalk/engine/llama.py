@@ -40,14 +40,15 @@ PENALTY_WINDOW = 64  # tokens that the repetition penalty looks back on
 class LlamaEngine:
     """See backtalk.engine.Engine."""
 
+    name = f"llama-cpp-python-{llama_cpp.__version__}"
+
     def __init__(self, model: Model, context: int, threads: int):
         self._model = model
         self._handle = _load_weights(model)
         trained_context = llama_cpp.llama_model_n_ctx_train(self._handle)
         self._context_tokens = min(context, trained_context)
-        self._context = _new_context(
-            self._handle, self._context_tokens, threads or _fitting_threads(self._handle), model
-        )
+        self.threads = threads or _fitting_threads(self._handle)
+        self._context = _new_context(self._handle, self._context_tokens, self.threads, model)
         self._vocabulary = Vocabulary(self._handle)
         source = metadata(self._handle, "tokenizer.chat_template")
         if not source:

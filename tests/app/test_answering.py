@@ -16,6 +16,14 @@ GREEDY = Controls(temperature=0)
 VISITOR, HERE = "visitor1", "conversation1"
 
 
+def question_of(desk: Desk, share: float) -> str:
+    """A question that takes at least this share of the context."""
+    engine, text = desk.engine, "tent "
+    while len(engine.prompt([{"role": "user", "content": text}], 256).tokens) < share * engine.context:
+        text += "tent " * 50
+    return text
+
+
 def test_question_and_answer_come_back_signed_and_linked(talk: Any) -> None:
     path = talk("hello", "where is my order 4821?")
     assert verify([message.to_json() for message in path], VISITOR, HERE) == path
@@ -69,11 +77,9 @@ def test_a_stopped_answer_keeps_what_was_written_and_says_so(desk: Desk) -> None
 
 
 def test_oldest_turns_that_do_not_fit_are_counted(talk: Any, desk: Desk) -> None:
-    path = talk("hello")
-    long = desk.ask(VISITOR, HERE, path, "tent " * 1_250, GREEDY)
-    list(long)
-    path += [long.question, long.message]
-    answer = talk("boots " * 900, after=path)[-1]
+    half = question_of(desk, share=0.5)
+    path = talk("hello", half)
+    answer = talk(half, after=path)[-1]
     assert answer.sent["truncated_turns"] == 2
     assert answer.sent["message_ids"] == [answer.parent]
 
