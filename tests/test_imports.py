@@ -78,7 +78,7 @@ def test_imports_are_absolute() -> None:
 
 
 def test_no_module_is_named_like_something_installed() -> None:
-    """Run by its path, a file puts its folder first: then a neighbour would be imported in the other's place."""
+    """A file that is run by its path puts its folder first, and its neighbours in the place of others."""
     ours = {"backtalk", *MAY_IMPORT}
     installed = {name for name, owners in packages_distributions().items() if set(owners) != {"backtalk"}}
     taken = (installed | sys.stdlib_module_names) - {"__main__", "__init__"}
