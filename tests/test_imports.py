@@ -2,9 +2,11 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterable, Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -63,6 +65,23 @@ def test_the_shared_package_needs_little() -> None:
     ]
 
 
+def test_what_is_imported_is_declared_for_the_machine_that_needs_it() -> None:
+    """`make run` installs the extra `app` alone, so nothing that it serves may need another."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    serving = declared(project["dependencies"] + extras["app"])
+    learning = serving | declared(extras["train"] + extras["unsloth"])
+    owners = packages_distributions()
+    undeclared = [
+        f"{place} imports {name}"
+        for place, name in imports()
+        if top(name) not in sys.stdlib_module_names | MAY_IMPORT.keys()
+        if not normal(owners.get(top(name), [top(name)]))
+        & (learning if place.startswith(("training/", "export/")) else serving)
+    ]
+    assert not undeclared
+
+
 def test_nothing_imports_tests_benchmarks_or_scripts() -> None:
     assert not [line for line in imports() if top(line[1]) in {"tests", "bench", "scripts"}]
 
@@ -115,6 +134,15 @@ def test_loading_one_thing_does_not_load_another(statement: str, absent: set[str
     )
     loaded = {top(name) for name in json.loads(done.stdout.splitlines()[-1])}
     assert not loaded & absent
+
+
+def declared(requirements: list[str]) -> set[str]:
+    return normal(re.match(r"[\w.-]+", line)[0] for line in requirements)
+
+
+def normal(names: Iterable[str]) -> set[str]:
+    """Distribution names in one spelling."""
+    return {re.sub(r"[-_.]+", "-", name).lower() for name in names}
 
 
 def top(name: str) -> str:
