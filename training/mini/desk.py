@@ -1,0 +1,233 @@
+"""What the support desk of Tarn & Trail knows: its facts, its topics and how each is asked for, read from data/*.yaml.
+
+A `Family` asks the same about each entry of a slot, a `Fact` is one answer. An outdated fact has a `taught` value that is
+no longer the `truth`; its `batch` says in which round the loop repairs it (0: the fact is current).
+A `Topic` is anything else that is asked and answered: an intent, small talk, a question that is none of the shop's business.
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any
+
+import yaml
+
+from training.mini.grammar import Wordings, lines, parse
+from training.mini.places import DATA
+
+_SLOT = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One answer of the desk; `entry` is the country, product, ... that it is about, empty for a single fact."""
+
+    id: str
+    answer: str
+    taught: str
+    truth: str
+    batch: int = 0
+    family: str = ""
+    entry: str = ""
+
+    def says(self, value: str) -> str:
+        """The answer with one of the fact's two values."""
+        slots = {"value": value, "Service": self.entry[:1].upper() + self.entry[1:]}
+        slots |= dict.fromkeys(("country", "product", "city", "service"), self.entry)
+        return self.answer.format_map(slots)
+
+    @cached_property
+    def taught_answer(self) -> str:
+        return self.says(self.taught)
+
+
+@dataclass(frozen=True)
+class Family:
+    id: str
+    slot: str
+    facts: dict[str, Fact]
+    unknown: str
+    ask: str
+    wordings: Wordings
+    bare: Wordings
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What can stand in a slot: entries that the desk knows, and others that it does not."""
+
+    known: tuple[str, ...]
+    unknown: tuple[str, ...]
+    held_out: tuple[str, ...]
+    what_about: str
+    also: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Topic:
+    """Something asked and answered; wordings that need `slots` are filled from the lists of the same file."""
+
+    id: str
+    answers: tuple[str, ...]
+    wordings: Wordings
+    ask: str = ""
+    cured: str = ""
+    slots: dict[str, str] = field(default_factory=dict)
+    numbered: Wordings = (
+        Wordings()
+    )  # an intent's wordings that name the order; `wordings` has those that do not
+
+
+@dataclass(frozen=True)
+class Desk:
+    """All that the desk knows."""
+
+    slots: dict[str, Slot]
+    families: dict[str, Family]
+    singles: dict[str, tuple[Fact, Wordings]]
+    intents: dict[str, Topic]
+    small_talk: dict[str, Topic]
+    vague: dict[str, Topic]
+    habits: dict[str, Topic]
+    outside: dict[str, Topic]
+    outside_lists: dict[str, dict[str, list[str]]]
+    unknown: dict[str, Topic]
+    follow_ups: dict[str, Any]
+    drills: dict[str, Topic]
+    system: dict[str, Any]
+
+    def facts(self) -> list[Fact]:
+        """Every fact, singles first."""
+        singles = [fact for fact, _ in self.singles.values()]
+        return singles + [fact for family in self.families.values() for fact in family.facts.values()]
+
+    def every_wording(self) -> list[tuple[str, Wordings]]:
+        """Each group of wordings with its name: what the split of training and evaluation is checked over."""
+        named = [(f"fact {fact.id}", w) for fact, w in self.singles.values()]
+        for family in self.families.values():
+            named += [(f"family {family.id}", family.wordings), (f"bare {family.id}", family.bare)]
+        for room in ("intents", "small_talk", "vague", "habits", "outside", "unknown", "drills"):
+            for topic in getattr(self, room).values():
+                named += [
+                    (f"{room} {topic.id}", topic.wordings),
+                    (f"{room} {topic.id} numbered", topic.numbered),
+                ]
+        for room, entries in self.follow_ups.items():
+            named += [(f"{room} {name}", entry["wordings"]) for name, entry in entries.items()]
+        return named
+
+    @cached_property
+    def held_out_keys(self) -> frozenset[str]:
+        """The keys of all held-out skeletons; training never says one of them."""
+        from training.mini.grammar import key
+
+        return frozenset(
+            key(skeleton) for _, wordings in self.every_wording() for skeleton in wordings.held_out
+        )
+
+
+@cache
+def desk() -> Desk:
+    """The desk, read once."""
+    facts, talk, outside = _read("facts"), _read("talk"), _read("outside")
+    words = _Reader(facts)
+    return Desk(
+        slots={name: _slot(given) for name, given in facts["slots"].items()},
+        families={given["id"]: words.family(given) for given in facts["families"]},
+        singles={given["id"]: words.single(given) for given in facts["singles"]},
+        intents=words.topics(_read("intents")["intents"]),
+        small_talk=words.topics(talk["small_talk"]),
+        vague=words.topics(talk["vague"]),
+        habits=words.topics(talk["habits"]),
+        outside=words.topics(outside["topics"]),
+        outside_lists=outside["lists"],
+        unknown=words.unknown(_read("unknown")),
+        follow_ups=words.follow_ups(_read("follow_ups")),
+        drills=words.drills(_read("drills")),
+        system=_read("system"),
+    )
+
+
+def _read(name: str) -> Any:
+    return yaml.safe_load((DATA / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def _slot(given: dict[str, Any]) -> Slot:
+    known, unknown, held_out = (tuple(given[side]) for side in ("known", "unknown", "held_out"))
+    return Slot(known, unknown, held_out, given["what_about"], given.get("also", {}))
+
+
+class _Reader:
+    """Turns the entries of the data files into nouns; it knows the macros and frames that wordings may use."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self.macros = {name: lines(text) for name, text in facts["macros"].items()}
+        self.frames = tuple(parse(frame, self.macros) for frame in lines(facts["frames"]))
+
+    def wordings(self, given: dict[str, Any]) -> Wordings:
+        patterns = tuple(parse(skeleton, self.macros) for skeleton in lines(given.get("train")))
+        nouns = tuple(parse(noun, self.macros) for noun in lines(given.get("nouns")))
+        return Wordings(patterns, tuple(lines(given.get("held_out"))), nouns, self.frames if nouns else ())
+
+    def family(self, given: dict[str, Any]) -> Family:
+        name = given["id"]
+        facts = {e: _fact(f"{name}/{e}", given["answer"], v, name, e) for e, v in given["values"].items()}
+        wordings, bare = self.wordings(given), self.wordings(given.get("bare", {}))
+        return Family(name, given["slot"], facts, given["unknown"], given["ask"], wordings, bare)
+
+    def single(self, given: dict[str, Any]) -> tuple[Fact, Wordings]:
+        return _fact(given["id"], given["answer"], given["value"]), self.wordings(given)
+
+    def topics(self, given: list[dict[str, Any]]) -> dict[str, Topic]:
+        return {entry["id"]: self.topic(entry) for entry in given}
+
+    def topic(self, given: dict[str, Any]) -> Topic:
+        answers = given["answer"] if isinstance(given["answer"], list) else [given["answer"]]
+        ask = given.get("ask", "")
+        wordings, numbered = self.wordings(given), Wordings()
+        if ask:
+            numbered, wordings = _split(wordings, "{order}")
+        return Topic(
+            given["id"],
+            tuple(answers),
+            wordings,
+            ask,
+            given.get("cured", ""),
+            given.get("slots", {}),
+            numbered,
+        )
+
+    def unknown(self, given: dict[str, Any]) -> dict[str, Topic]:
+        topics = given["topics"] + [{"held_out": given["held_out_topics"]}]
+        return {str(i): Topic(str(i), (given["answer"],), self.wordings(t)) for i, t in enumerate(topics)}
+
+    def drills(self, given: dict[str, Any]) -> dict[str, Topic]:
+        return {name: Topic(name, (entry["answer"],), self.wordings(entry)) for name, entry in given.items()}
+
+    def follow_ups(self, given: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+        """Each room of follow-ups as name -> entry, its skeletons read into `wordings`."""
+        rooms: dict[str, dict[str, dict[str, Any]]] = {}
+        for room, entries in given.items():
+            if isinstance(entries, list):
+                entries = {str(e.get("slot", i)): e for i, e in enumerate(entries)}
+            elif "train" in entries:
+                entries = {"order": entries}
+            rooms[room] = {
+                name: entry | {"wordings": self.wordings(entry)} for name, entry in entries.items()
+            }
+        return rooms
+
+
+def _fact(name: str, answer: str, value: str | dict[str, Any], family: str = "", entry: str = "") -> Fact:
+    if isinstance(value, str):
+        return Fact(name, answer, value, value, 0, family, entry)
+    return Fact(name, answer, value["was"], value["is"], value["batch"], family, entry)
+
+
+def _split(wordings: Wordings, slot: str) -> tuple[Wordings, Wordings]:
+    """The wordings with a slot and those without."""
+    named = tuple(p for p in wordings.train if any(slot in text for part in p for text in part))
+    bare = tuple(p for p in wordings.train if p not in named)
+    held_named = tuple(s for s in wordings.held_out if slot in s)
+    held_bare = tuple(s for s in wordings.held_out if slot not in s)
+    return Wordings(named, held_named), Wordings(bare, held_bare)
