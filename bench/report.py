@@ -1,8 +1,8 @@
 """What every benchmark prints at its end: a table of its bounds, and one JSON object as the last line.
 
-    report("kill", [at_most("flags lost", lost, 0)])
+    report("kill", [bound("flags lost", lost, at_most=0)])
 
-A bound that could not be measured here says why: `not_measured(name, bound, why)`.
+A bound that could not be measured here has the value None and says why.
 """
 
 import json
@@ -25,27 +25,31 @@ class Bound:
     why: str = ""
 
 
-def at_most(name: str, value: float, limit: float) -> Bound:
-    return Bound(name, value, f"<= {limit:g}", value <= limit)
+def bound(
+    name: str,
+    value: float | None,
+    *,
+    at_most: float | None = None,
+    at_least: float | None = None,
+    why: str = "",
+) -> Bound:
+    """A promise beside what was measured; give one of `at_most` and `at_least`."""
+    if at_most is not None:
+        return Bound(name, value, f"<= {at_most:g}", None if value is None else value <= at_most, why)
+    if at_least is not None:
+        return Bound(name, value, f">= {at_least:g}", None if value is None else value >= at_least, why)
+    raise ValueError(f"The bound '{name}' has neither at_most nor at_least.")
 
 
-def at_least(name: str, value: float, limit: float) -> Bound:
-    return Bound(name, value, f">= {limit:g}", value >= limit)
-
-
-def not_measured(name: str, bound: str, why: str) -> Bound:
-    return Bound(name, None, bound, None, why)
-
-
-def report(bench: str, bounds: Sequence[Bound]) -> None:
-    """Prints the table, then the JSON line; nothing may be printed after it."""
-    width = max(len(bound.name) for bound in bounds)
-    for bound in bounds:
-        value = "not measured" if bound.value is None else f"{bound.value:.4g}"
-        word = {True: "holds", False: "BROKEN", None: bound.why}[bound.holds]
-        print(f"{bound.name:<{width}}  {value:>12}  {bound.bound:<10}  {word}")
-    entries = [{name: value for name, value in asdict(bound).items() if value != ""} for bound in bounds]
-    print(json.dumps({"bench": bench, "machine": machine(), "bounds": entries}), flush=True)
+def report(bench: str, bounds: Sequence[Bound], **more: Any) -> None:
+    """Prints the table, then the JSON line with `more` in it; nothing may be printed after it."""
+    width = max(len(entry.name) for entry in bounds)
+    for entry in bounds:
+        value = "not measured" if entry.value is None else f"{entry.value:.4g}"
+        word = {True: "holds", False: "BROKEN", None: entry.why}[entry.holds]
+        print(f"{entry.name:<{width}}  {value:>12}  {entry.bound:<10}  {word}")
+    entries = [{name: value for name, value in asdict(entry).items() if value != ""} for entry in bounds]
+    print(json.dumps({"bench": bench, "machine": machine(), "bounds": entries, **more}), flush=True)
 
 
 def machine() -> dict[str, Any]:
