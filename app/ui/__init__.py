@@ -3,3 +3,7 @@
 Promise: works without any network but its own server, shows what a visitor typed as text, and says
 "saved" only after the disk has said so.
 """
+
+import os
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported: nobody is told of a visit

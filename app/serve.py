@@ -1,0 +1,135 @@
+"""`backtalk chat`: serves the chat in a browser.
+
+    backtalk chat --model mini --port 7860
+
+The port is taken first, so that a port in use is said at once and the first visitor sees a page while the rest
+is imported; the model loads beside it. SIGTERM and Ctrl-C end it with exit code 0.
+"""
+
+import errno
+import signal
+import socket
+import sys
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from app.settings import Settings
+from backtalk.config import add_flags, from_sources
+from backtalk.errors import BacktalkError, WordsError
+from backtalk.verb import Parser
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from app.answering import Desk
+
+GOODBYE_SECONDS = 1  # for streams to end; then their connections are closed
+BACKLOG = 128
+PORTS_TRIED = 20
+ANYWHERE = ("0.0.0.0", "::")
+
+
+def main(argv: list[str]) -> int:
+    parser = Parser("chat", "Serve the chat in a browser.", example="backtalk chat --port 7861")
+    add_flags(parser, Settings)
+    settings = from_sources(Settings, flags=vars(parser.parse_args(argv)))
+    return serve(settings)
+
+
+def serve(settings: Settings) -> int:
+    """Serves until a signal; returns the exit code."""
+    from app.answering import Desk
+    from app.ui.waiting import WaitingRoom
+    from app.ui.words import read_words
+
+    with listen(settings.host, settings.port) as listener:
+        print(f"Backtalk is starting on {address(settings)}", flush=True)
+        desk = Desk.for_model(settings.model, settings.context, settings.threads).start()
+        threading.Thread(target=tell_state, args=(desk,), daemon=True).start()
+        with WaitingRoom(listener, read_words()):
+            server = web_server(desk, settings)
+        try:
+            run_until_signal(server, listener)
+        finally:
+            desk.close()
+    return 0
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises WordsError when the port is taken, naming a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except (OSError, OverflowError) as fault:
+        listener.close()
+        raise WordsError(_cannot_listen(fault, host, port, family)) from fault
+    return listener
+
+
+def web_server(desk: "Desk", settings: Settings) -> "uvicorn.Server":
+    """The server of the whole page; importing it takes seconds, which is why it is done here."""
+    import uvicorn
+
+    from app.flagging import Flagging
+    from app.ui.page import build, serve_page
+
+    app = serve_page(build(desk, Flagging.at_home(), settings))
+    return uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GOODBYE_SECONDS, lifespan="on")
+    )
+
+
+def run_until_signal(server: "uvicorn.Server", listener: socket.socket) -> None:
+    """Runs the server; the first signal lets answers end for a second, the next one ends it at once."""
+
+    def leave(_signal: int, _frame: FrameType | None) -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+    # In a thread of its own, uvicorn leaves the signals to us: it would end with the signal's code, not 0.
+    running = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web server")
+    running.start()
+    while running.is_alive():
+        running.join(0.2)
+
+
+def tell_state(desk: "Desk") -> None:
+    """One line in the terminal when the model is there, or why it is not."""
+    desk.wait()
+    if desk.reason:
+        print(f"{desk.reason} The page stays open and says so.", file=sys.stderr, flush=True)
+    else:
+        print(f"The model {desk.engine.model.name} is ready.", flush=True)
+
+
+def address(settings: Settings) -> str:
+    """Where a browser on this machine finds the page."""
+    host = "127.0.0.1" if settings.host in ANYWHERE else settings.host
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def _cannot_listen(fault: Exception, host: str, port: int, family: int) -> str:
+    if getattr(fault, "errno", None) == errno.EADDRINUSE:
+        free = _free_port(host, port, family)
+        return f"Port {port} is in use by another program. Take a free one: backtalk chat --port {free}"
+    if getattr(fault, "errno", None) == errno.EACCES:
+        return f"Port {port} is reserved for the system. Take one from 1024 on, such as --port 7860."
+    return f"This machine cannot listen on {host}, port {port} ({fault}). Try --host 127.0.0.1."
+
+
+def _free_port(host: str, port: int, family: int) -> int:
+    for candidate in range(port + 1, min(port + PORTS_TRIED, 65536)):
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, candidate))
+            except OSError:
+                continue
+            return candidate
+    return 0

@@ -1,0 +1,200 @@
+"""The chat tab: what the page asks the server, each question one JSON object, each answer one too.
+
+    enter    a visitor comes in        -> visitor token, state of the model
+    status   how is the model?         -> state of the model
+    ask      a question                -> question, text as it grows, signed answer   (queued, streams)
+    stop     no more of this answer    -> stopped
+    open     a kept conversation       -> its answers as HTML, quiet lines, flags
+    flag     a vote and its details    -> "saved" once it is on disk
+
+Promise: only `ask` waits in the queue; a fault comes back as {"error": one sentence}, whatever was sent.
+"""
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, Protocol
+
+import gradio as gr
+
+from app.answering import READY, Answer, Desk, describe
+from app.conversation import Controls, sent_line, title
+from app.transcript import Message, conversation_id, new_visitor, verify
+from app.transcript import visitor as visitor_of
+from app.ui.markdown import render
+from backtalk.errors import BacktalkError, TranscriptError, WordsError
+
+Json = dict[str, Any]
+
+ANSWERS_AT_ONCE = 8  # that wait at the desk or stream; the engine itself decides whose turn it is
+STOPS_KEPT = 256  # a stop may arrive before its answer has begun
+REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+
+
+class Flags(Protocol):
+    """What the panel needs of app.flagging."""
+
+    @property
+    def allowed(self) -> tuple[bool, str]: ...
+
+    def save(self, visitor: str, messages: list[Message], message_id: str, choice: Json) -> Any: ...
+
+    def standing(self, visitor: str, messages: list[Message]) -> dict[str, Json]: ...
+
+
+def calmly(answer: Callable[["Chat", Json], Json]) -> Callable[["Chat", Json], Json]:
+    """A fault that the reader can act on becomes {"error": its sentence}."""
+
+    @wraps(answer)
+    def calm(self: "Chat", request: Json) -> Json:
+        try:
+            return answer(self, _object(request))
+        except BacktalkError as fault:
+            return {"error": str(fault)}
+
+    return calm
+
+
+class Chat:
+    """Answers the page. Holds nothing of a visitor but the answers that are being written."""
+
+    def __init__(self, desk: Desk, flags: Flags):
+        self._desk, self._flags = desk, flags
+        self._running = Running()
+
+    def endpoints(self) -> None:
+        """Registers the questions above with the Gradio app that is being built."""
+        for answer in (self.enter, self.status, self.stop, self.open, self.flag):
+            gr.api(answer, api_name=answer.__name__, queue=False, api_visibility="private")
+        gr.api(
+            self.ask,
+            api_name="ask",
+            api_visibility="private",
+            concurrency_limit=ANSWERS_AT_ONCE,
+            concurrency_id="desk",
+        )
+
+    @calmly
+    def enter(self, request: Json) -> Json:
+        token = request.get("visitor")
+        try:
+            visitor_of(token)
+        except TranscriptError:
+            token = new_visitor()
+        return {"visitor": token, **self._state()}
+
+    @calmly
+    def status(self, request: Json) -> Json:
+        return self._state()
+
+    def ask(self, request: Json) -> Iterator[Json]:
+        try:
+            with self._begun(_object(request)) as (answer, path_title):
+                yield {"question": answer.question.to_json(), "title": path_title}
+                for text in answer:
+                    yield {"html": render(text)}
+                yield {"answer": answer.message.to_json(), **_shown(answer.message)}
+        except BacktalkError as fault:
+            yield {"error": str(fault)}
+
+    @calmly
+    def stop(self, request: Json) -> Json:
+        self._running.stop(visitor_of(request.get("visitor")), _request_id(request))
+        return {"stopped": True}
+
+    @calmly
+    def open(self, request: Json) -> Json:
+        visitor, messages = _transcript(request)
+        answers = [message for message in messages if message.role == "assistant"]
+        return {
+            "shown": {message.id: _shown(message) for message in answers},
+            "flags": self._flags.standing(visitor, messages),
+        }
+
+    @calmly
+    def flag(self, request: Json) -> Json:
+        visitor, messages = _transcript(request)
+        message, choice = request.get("message"), _object(request.get("choice"))
+        if not isinstance(message, str):
+            raise WordsError("The flag names no answer. Reload the page and choose again.")
+        receipt = self._flags.save(visitor, messages, message, choice)
+        return {"saved": str(receipt), "flags": self._flags.standing(visitor, messages)}
+
+    @contextmanager
+    def _begun(self, request: Json) -> Iterator[tuple[Answer, str]]:
+        """The answer that was asked for, stoppable while the block runs, stopped when it is left."""
+        visitor, messages = _transcript(request)
+        controls = Controls.from_form(**_object(request.get("controls", {})))
+        answer = self._desk.ask(visitor, request["conversation"], messages, request.get("question"), controls)
+        try:
+            with self._running.holding(visitor, _request_id(request), answer):
+                yield answer, title([*messages, answer.question])
+        finally:
+            answer.cancel()  # never blocks: a reader who went away is noticed on the server's event loop
+
+    def _state(self) -> Json:
+        state: Json = {"state": self._desk.state, "reason": self._desk.reason}
+        if self._desk.state == READY:
+            model = describe(self._desk.engine)
+            state["model"] = {name: model[name] for name in ("name", "round", "gguf_sha256")}
+        allowed, reason = self._flags.allowed
+        return {**state, "flagging": {"allowed": allowed, "reason": reason}}
+
+
+class Running:
+    """The answers that are being written, by who asked and under which id, so that they can be stopped."""
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[str, str], Answer] = {}
+        self._stopped: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def holding(self, visitor: str, request_id: str, answer: Answer) -> Iterator[None]:
+        key = (visitor, request_id)
+        with self._lock:
+            self._answers[key] = answer
+            stopped_before = key in self._stopped
+        if stopped_before:
+            answer.cancel()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._answers.pop(key, None)
+
+    def stop(self, visitor: str, request_id: str) -> None:
+        key = (visitor, request_id)
+        with self._lock:
+            self._stopped[key] = None
+            while len(self._stopped) > STOPS_KEPT:
+                self._stopped.popitem(last=False)
+            answer = self._answers.get(key)
+        if answer:
+            answer.cancel()
+
+
+def _transcript(request: Json) -> tuple[str, list[Message]]:
+    visitor = visitor_of(request.get("visitor"))
+    conversation = conversation_id(request.get("conversation"))
+    return visitor, verify(request.get("messages"), visitor, conversation)
+
+
+def _shown(message: Message) -> Json:
+    return {"html": render(message.text), "line": sent_line(message)}
+
+
+def _object(value: Any) -> Json:
+    if not isinstance(value, dict):
+        raise WordsError(f"The request holds a {type(value).__name__} where an object was wanted.")
+    return value
+
+
+def _request_id(request: Json) -> str:
+    value = request.get("request")
+    if not isinstance(value, str) or not REQUEST_ID.fullmatch(value):
+        raise WordsError("The request has no valid id: 8 to 64 letters, digits, _ or -.")
+    return value

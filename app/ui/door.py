@@ -1,0 +1,156 @@
+"""The door before the page: what may come in, and how a fault goes out.
+
+Gradio brings routes for uploads, files, proxies and more that this page does not use; only those listed here
+are open. A request that cannot be right is answered with one sentence before it reaches Gradio, and an
+internal fault with one sentence after. Every page says which hosts it may load from: this one, no other.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+OPEN = {
+    "GET": re.compile(
+        r"/|/page/[\w.-]+|/(assets|static)/[\w./-]+|/theme\.css|/favicon\.ico|/robots\.txt|/config|/health"
+        r"|/gradio_api/(startup-events|info|app_id|heartbeat/\w+|queue/data|queue/status|call/\w+/\w+)"
+    ),
+    "POST": re.compile(r"/gradio_api/(?P<kind>call|run)/(?P<name>\w+)|/gradio_api/(queue/join|cancel|reset)"),
+}
+LARGEST_REQUEST = 32 * 2**20  # bytes: a conversation of some 20,000 messages
+HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (
+        b"content-security-policy",
+        # Gradio writes inline scripts and builds functions from its templates; everything else stays at home.
+        b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+        b"img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
+        b"base-uri 'self'; form-action 'self'",
+    ),
+]
+
+Json = dict[str, Any]
+
+
+class Door:
+    """ASGI middleware; `arguments` says how many arguments each named endpoint takes."""
+
+    def __init__(self, app: ASGIApp, arguments: Mapping[str, int]):
+        self._app, self._arguments = app, arguments
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        way_in = _way_in(scope["method"], scope["path"])
+        if way_in is None:
+            await _say(send, 404, "There is nothing at this address. The page is at /.")
+        elif scope["path"] == "/health":
+            await _answer(send, 200, {"status": "ok"})
+        elif scope["method"] == "POST":
+            await self._let_in(way_in, scope, receive, send)
+        else:
+            await self._pass_on(scope, receive, send)
+
+    async def _let_in(self, way_in: re.Match[str], scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _read(receive)
+        if body is None:
+            await _say(send, 413, f"The request is larger than {LARGEST_REQUEST >> 20} MiB.")
+            return
+        fault = self._fault_of(way_in, body)
+        if fault:
+            await _say(send, 422, fault)
+            return
+        await self._pass_on(scope, _replay(body, receive), send)
+
+    def _fault_of(self, way_in: re.Match[str], body: bytes) -> str:
+        """Why a call of a named endpoint cannot be right, or an empty string."""
+        try:
+            value = json.loads(body)
+        except (ValueError, RecursionError):
+            return "The request is not JSON."
+        name = way_in["name"]
+        if name is None:
+            return ""
+        if name not in self._arguments:
+            return f"There is no endpoint '{name[:60]}'. See /gradio_api/info."
+        data = value.get("data") if isinstance(value, dict) else None
+        wanted = self._arguments[name]
+        if not isinstance(data, list) or len(data) != wanted:
+            return f'The endpoint {name} takes {{"data": [...]}} with {wanted} value{"s" * (wanted != 1)}.'
+        return ""
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        guard = _Guard(send)
+        try:
+            await self._app(scope, receive, guard)
+        except Exception as fault:  # Gradio has answered already or never will; say it once, calmly
+            print(f"A request to {scope['path']} failed: {fault!r}", file=sys.stderr)
+            if not guard.begun:
+                await _say(send, 500, INTERNAL)
+
+
+INTERNAL = "Something went wrong on the server; nothing is lost. Please try again."
+
+
+class _Guard:
+    """Passes an answer on with our headers; the text of an internal fault is replaced by one sentence."""
+
+    def __init__(self, send: Send):
+        self._send, self.begun, self._hushed = send, False, False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            if message["status"] == 500:
+                self._hushed = True
+                await _say(self._send, 500, INTERNAL)
+                return
+            message = {**message, "headers": [*message["headers"], *HEADERS]}
+        if not self._hushed:
+            await self._send(message)
+
+
+def _way_in(method: str, path: str) -> re.Match[str] | None:
+    pattern = OPEN.get("GET" if method == "HEAD" else method)
+    return pattern.fullmatch(path) if pattern else None
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """The body of a request; None when it is too large or its sender went away."""
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > LARGEST_REQUEST:
+            return None
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """The body once more for the app behind the door, then whatever comes after it."""
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay
+
+
+async def _say(send: Send, status: int, sentence: str) -> None:
+    await _answer(send, status, {"error": sentence})
+
+
+async def _answer(send: Send, status: int, value: Json) -> None:
+    body = json.dumps(value).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *HEADERS]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

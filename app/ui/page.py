@@ -1,0 +1,130 @@
+"""The page around the tabs: shell, style, scripts and the data that they start with.
+
+blocks = build(desk, flagging, settings)
+app = serve_page(blocks)      a FastAPI app: the page, its files and Gradio's queue behind one door
+"""
+
+import json
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import gradio as gr
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from app.answering import Desk
+from app.conversation import (
+    BOUNDS,
+    LONGEST_MESSAGE,
+    LONGEST_SYSTEM_PROMPT,
+    Controls,
+)
+from app.settings import Settings
+from app.ui.chat import Chat, Flags
+from app.ui.door import Door
+from app.ui.words import read_words
+from feedback.taxonomy import FITTING, Taxonomy, taxonomy
+
+FOLDER = Path(__file__).parent
+WEB = FOLDER / "web"
+MOST_WAITING = 32  # questions in the queue; more are asked to come back in a moment
+MOST_REASONS = 4
+START = 'import(new URL("page/main.js", document.baseURI)).then(({ start }) => start(element));'
+FONT = ["system-ui", "sans-serif"]  # names only: a font of the visitor's machine, nothing is fetched
+
+
+def build(desk: Desk, flags: Flags, settings: Settings) -> gr.Blocks:
+    """The app with its chat tab; `desk` may still be loading."""
+    words = read_words()
+    with gr.Blocks(title=words["title"], analytics_enabled=False) as blocks:
+        gr.HTML(
+            html_template=Template((FOLDER / "shell.html").read_text(encoding="utf-8")).substitute(words),
+            js_on_load=START,
+            apply_default_css=False,
+        )
+        Chat(desk, flags).endpoints()
+    blocks.queue(max_size=MOST_WAITING)
+    blocks.head = head(words, settings)
+    return blocks
+
+
+def serve_page(blocks: gr.Blocks) -> FastAPI:
+    """The web app: our own files beside Gradio, and the door before both."""
+    app = FastAPI(openapi_url=None)
+    app.mount("/page", StaticFiles(directory=WEB))
+    gr.mount_gradio_app(
+        app,
+        blocks,
+        path="/",
+        theme=gr.themes.Base(font=FONT, font_mono=["ui-monospace", "monospace"]),
+        head=blocks.head,
+        footer_links=[],
+        favicon_path=str(WEB / "icon.svg"),
+        run_history=False,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        show_error=False,
+    )
+    app.add_middleware(Door, arguments={fn.api_name: len(fn.inputs) for fn in blocks.fns.values()})
+    return app
+
+
+def head(words: dict[str, Any], settings: Settings) -> str:
+    """What the page's head holds: the colours chosen before, our style, and the scripts' data."""
+    data = json.dumps(start_data(words, settings)).replace("<", "\\u003c")  # no text can end the element
+    scripts = sorted(path.name for path in WEB.glob("*.js"))
+    return "\n".join(
+        [
+            '<meta name="color-scheme" content="light dark">',
+            "<script>try { document.documentElement.dataset.theme = "
+            'localStorage.getItem("backtalk.theme") ?? "" } catch {}</script>',
+            '<link rel="stylesheet" href="page/page.css">',
+            *(f'<link rel="modulepreload" href="page/{name}">' for name in scripts),
+            f'<script type="application/json" id="backtalk-data">{data}</script>',
+        ]
+    )
+
+
+def start_data(words: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """What the scripts know from the start: words, bounds, defaults and the reasons of the panel."""
+    return {
+        "words": words,
+        "bounds": BOUNDS,
+        "longest": {"message": LONGEST_MESSAGE, "system_prompt": LONGEST_SYSTEM_PROMPT},
+        "defaults": {**Controls().__dict__, "history": settings.history},
+        "taxonomy": panel_choices(taxonomy()),
+        "most_reasons": MOST_REASONS,
+    }
+
+
+def panel_choices(known: Taxonomy) -> dict[str, Any]:
+    """The reasons that each verdict offers, in groups by direction, and the hazards by id."""
+    return {
+        "hazards": known.hazards,
+        "good": _groups(known, "good"),
+        "bad": _groups(known, "bad"),
+    }
+
+
+def _groups(known: Taxonomy, verdict: str) -> list[dict[str, Any]]:
+    offered = known.offered(verdict)
+    return [
+        {
+            "direction": direction,
+            "reasons": [
+                {
+                    "id": reason.id,
+                    "label": reason.label,
+                    "hint": reason.hint,
+                    "hazards": list(reason.hazards),
+                    "needs_comment": reason.needs_comment,
+                }
+                for reason in offered
+                if reason.direction == direction
+            ],
+        }
+        for direction in FITTING[verdict]
+    ]

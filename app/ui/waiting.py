@@ -1,0 +1,66 @@
+"""The page before the page: answers on the port from the first moment, while the real server is imported.
+
+with WaitingRoom(listener): import the rest
+server.run(sockets=[listener])        connections that came in between wait in the socket's queue
+"""
+
+import socket
+import threading
+from html import escape
+from types import TracebackType
+from typing import Any
+
+PATIENCE_SECONDS = 0.5  # for a browser to say what it wants
+LISTEN_SECONDS = 0.05  # how often the room looks whether it is to close
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark"><meta http-equiv="refresh" content="1"><title>{title}</title>
+<style>body {{ font: 1rem system-ui, sans-serif; display: grid; place-content: center; min-height: 90vh;
+text-align: center }} p {{ opacity: .75 }}</style></head>
+<body><main><h1>{waiting}</h1><p>{loading} · {waiting_note}</p></main></body></html>
+"""
+
+
+class WaitingRoom:
+    """Serves one small page to everybody on a listening socket until the block ends."""
+
+    def __init__(self, listener: socket.socket, words: dict[str, Any]):
+        self._listener = listener
+        names = ("title", "waiting", "loading", "waiting_note")
+        body = PAGE.format(**{name: escape(words[name]) for name in names}).encode()
+        self._answer = (
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n"
+            b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+        ) + body
+        self._closing = threading.Event()
+        self._host = threading.Thread(target=self._welcome, name="waiting room", daemon=True)
+
+    def __enter__(self) -> "WaitingRoom":
+        self._listener.settimeout(LISTEN_SECONDS)
+        self._host.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        self._host.join()
+
+    def _welcome(self) -> None:
+        while not self._closing.is_set():
+            try:
+                guest, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            with guest:
+                self._answer_one(guest)
+
+    def _answer_one(self, guest: socket.socket) -> None:
+        try:
+            guest.settimeout(PATIENCE_SECONDS)
+            guest.recv(65536)
+            guest.sendall(self._answer)
+            guest.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # a guest who left needs no page

@@ -1,0 +1,361 @@
+// The page's story: come in, wait for the model, ask, read, say what was good or wrong.
+
+import { byId, h, icon, longest, notice, say, setIcon, toast, words } from "./dom.js";
+import * as controls from "./controls.js";
+import * as server from "./server.js";
+import * as sidebar from "./sidebar.js";
+import * as store from "./store.js";
+import { Thread } from "./thread.js";
+
+const LOADING_MS = 400;  // how often a loading model is asked after
+const QUIET_MS = 15000;  // a ready one
+const LOST_MS = 1500;  // a server that was not reached
+const NARROW = "(max-width: 760px)";
+
+let visitor = "";
+let model = { state: "loading", reason: "", flagging: { allowed: true, reason: "" } };
+let conversation = store.newConversation();
+let answering = null;  // { conversation, request }: one answer at a time
+let reached = true;
+let thread;
+
+/** Called once by Gradio when the shell stands on the page. */
+export async function start(shell) {
+  for (const button of shell.querySelectorAll("[data-icon]")) button.prepend(icon(button.dataset.icon));
+  shell.addEventListener("click", onClick);
+  thread = new Thread({
+    ask,
+    edit: (message, text) => ask(text, message.parent),
+    regenerate,
+    undo,
+    turnTo,
+    flag,
+    isBusy: () => Boolean(answering),
+    flagging: () => [model.flagging.allowed, model.flagging.reason],
+  });
+  prepareBox();
+  controls.drawThemes();
+  controls.drawHistory();
+  byId("settings").addEventListener("close", () => controls.drawHistory());
+  matchMedia(NARROW).addEventListener("change", sidebar.settle);
+  window.addEventListener("storage", drawSide);
+  document.addEventListener("keydown", onKey);
+  sidebar.settle();
+  show(store.load(addressed()) ?? conversation);
+  await enter();
+  lookAfter();
+}
+
+// --- the server ---
+
+async function enter() {
+  visitor = store.visitor.read() ?? "";
+  await attempt(async () => {
+    const { visitor: token, ...state } = await server.call("enter", { visitor });
+    visitor = token;
+    store.visitor.write(token);
+    showModel(state);
+    await fetchDetails();
+  });
+  tellTrouble();
+}
+
+/** Asks after the model for as long as the page is open; notices a server that went and came back. */
+async function lookAfter() {
+  for (;;) {
+    const pause = !reached ? LOST_MS : model.state === "loading" ? LOADING_MS : QUIET_MS;
+    await new Promise((done) => setTimeout(done, pause));
+    if (document.hidden && model.state !== "loading") continue;
+    await attempt(async () => {
+      if (!visitor) return enter();
+      showModel(await server.call("status"));
+    });
+  }
+}
+
+/** Runs something that needs the server; says so when it is not reached, and when it is again. */
+async function attempt(work) {
+  try {
+    await work();
+    if (!reached) await comeBack();
+  } catch (fault) {
+    if (fault instanceof server.Unreachable) lose();
+    else notice(fault.message || words.odd_answer);
+  }
+}
+
+function lose() {
+  if (reached) notice(words.no_server);
+  reached = false;
+  showModel({ ...model, state: model.state });
+}
+
+async function comeBack() {
+  reached = true;
+  notice("");
+  toast(words.server_back);
+  showModel(model);
+  await fetchDetails();
+}
+
+function showModel(state) {
+  model = state;
+  const place = byId("model");
+  const { name, round, gguf_sha256: sha } = state.model ?? {};
+  const roundWords = round ? say("later_round", { round }) : words.base_round;
+  const text = !reached ? words.unreachable : state.state === "ready" ? `${name} · ${roundWords}` : words[state.state];
+  if (place.textContent !== text) place.replaceChildren(text);
+  place.dataset.state = reached ? state.state : "failed";
+  place.title = sha ? say("model_title", { name, round: roundWords, sha: sha.slice(0, 8) }) : state.reason;
+  if (state.state === "failed" && reached) notice(`${words.failed_title}. ${state.reason}`);
+}
+
+/** HTML, quiet lines and flags of the conversation that is shown. */
+async function fetchDetails() {
+  const shown = conversation;
+  const messages = store.path(shown);
+  if (!messages.length || !visitor) return;
+  try {
+    const { shown: details, flags } = await server.call("open", { visitor, conversation: shown.id, messages });
+    if (shown === conversation) thread.tell(details, flags);
+  } catch (fault) {
+    if (!(fault instanceof server.Refused)) throw fault;
+    notice(fault.message || words.foreign);
+  }
+}
+
+function tellTrouble() {
+  if (store.trouble.full) notice(words.storage_full);
+  else if (store.trouble.blocked) notice(words.kept_nowhere);
+}
+
+// --- conversations ---
+
+function show(next) {
+  conversation = next;
+  thread.open(conversation);
+  byId("name").textContent = conversation.title || words.title;
+  history.replaceState(null, "", conversation.title ? `#${conversation.id}` : location.pathname + location.search);
+  if (answering?.conversation === conversation) thread.begin();
+  drawSide();
+}
+
+async function open(id) {
+  const running = answering?.conversation.id === id ? answering.conversation : null;
+  const next = running ?? store.load(id);
+  if (!next) { drawSide(); return; }
+  notice("");
+  sidebar.closeSide();
+  show(next);
+  focusBox();
+  await attempt(fetchDetails);
+}
+
+function startNew() {
+  notice("");
+  sidebar.closeSide();
+  show(store.newConversation());
+  focusBox();
+}
+
+function removed(id) {
+  if (conversation.id === id) show(store.newConversation());
+  else drawSide();
+}
+
+function drawSide() {
+  sidebar.drawList(conversation.id, { open, removed });
+}
+
+function keep(which) {
+  store.keep(which);
+  drawSide();
+  tellTrouble();
+}
+
+function addressed() {
+  return location.hash.slice(1);
+}
+
+// --- asking ---
+
+/** Asks after the message `parent`, by default the last one. */
+async function ask(text, parent = conversation.leaf) {
+  if (!mayAsk()) return false;
+  if (!text.trim()) { hint(words.empty_hint); return false; }
+  if (text.length > longest.message) {
+    hint(say("too_long", { length: text.length.toLocaleString("en"), longest: longest.message.toLocaleString("en") }));
+    return false;
+  }
+  return answer(text.toWellFormed?.() ?? text, parent);
+}
+
+async function regenerate() {
+  const path = store.path(conversation);
+  const question = path.findLast((message) => message.role === "user");
+  if (question && mayAsk()) await answer(null, question.id);
+}
+
+function mayAsk() {
+  if (answering) hint(words.busy_hint);
+  else if (model.state !== "ready") hint(model.state === "failed" ? words.failed_title : words.loading_hint);
+  else return true;
+  return false;
+}
+
+/** Streams one answer; true when the server took the question. */
+async function answer(question, parent) {
+  const asked = conversation;
+  const before = asked.leaf;
+  const replaced = store.path(asked);  // asked again, the server wants to see the answer that this one replaces
+  asked.leaf = parent;
+  const messages = question === null ? replaced : store.path(asked);
+  const request = { visitor, conversation: asked.id, messages, question, controls: controls.current(), request: store.newId() };
+  answering = { conversation: asked, request: request.request };
+  hint("");
+  notice("");
+  showBusy(true);
+  thread.begin();
+  focusBox();
+  const isShown = () => conversation === asked;
+  let isTaken = question === null;
+  let sentence = "";
+  try {
+    for await (const step of server.stream("ask", request)) {
+      if (step.question && question !== null) {
+        isTaken = true;
+        store.add(asked, step.question);
+        asked.title ||= step.title;
+        keep(asked);
+        if (isShown()) { named(asked); thread.draw(); thread.toLatest(); byId("message").value = ""; fitBox(); }
+      }
+      if (step.html !== undefined && isShown()) thread.grow(step.html);
+      if (step.answer) {
+        store.add(asked, step.answer);
+        keep(asked);
+        if (isShown()) thread.tell({ [step.answer.id]: { html: step.html, line: step.line } });
+      }
+    }
+  } catch (fault) {
+    sentence = said(fault);
+    if (question === null || !isTaken) asked.leaf = before;
+  }
+  answering = null;
+  showBusy(false);
+  if (isShown()) thread.end(sentence);
+  if (sentence && !isTaken) hint(sentence);
+  return isTaken;
+}
+
+function said(fault) {
+  if (!(fault instanceof server.Unreachable)) return fault.message || words.odd_answer;
+  if (fault.cause === 503) return words.too_many;
+  lose();
+  return words.lost;
+}
+
+function named(which) {
+  byId("name").textContent = which.title;
+  history.replaceState(null, "", `#${which.id}`);
+}
+
+async function stop() {
+  if (!answering || answering.isStopping) return;
+  answering.isStopping = true;
+  hint(words.stopping);
+  await attempt(() => server.call("stop", { visitor, request: answering.request }));
+  hint("");
+}
+
+/** Takes the last question back: its text returns to the box. */
+function undo() {
+  if (answering) return;
+  const question = store.path(conversation).findLast((message) => message.role === "user");
+  if (!question) return;
+  conversation.leaf = question.parent;
+  keep(conversation);
+  thread.draw();
+  byId("message").value = question.text;
+  fitBox();
+  focusBox();
+  hint(words.undone);
+}
+
+function turnTo(message) {
+  if (answering) return;
+  store.turnTo(conversation, message);
+  keep(conversation);
+  thread.draw();
+  attempt(fetchDetails);
+}
+
+async function flag(message, choice) {
+  const path = store.path(conversation);
+  const messages = path.slice(0, path.findIndex((one) => one.id === message.id) + 1);
+  try {
+    return await server.call("flag", { visitor, conversation: conversation.id, messages, message: message.id, choice });
+  } catch (fault) {
+    if (fault instanceof server.Unreachable) { lose(); throw new Error(words.no_server); }
+    throw fault;
+  }
+}
+
+// --- the box ---
+
+function prepareBox() {
+  const box = byId("message");
+  box.addEventListener("input", () => { fitBox(); hint(""); });
+  box.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    ask(box.value);
+  });
+  byId("composer").addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (answering) stop();
+    else ask(box.value);
+  });
+  if (matchMedia("(hover: hover)").matches) focusBox();  // a phone would open its keyboard
+}
+
+function fitBox() {
+  const box = byId("message");
+  box.style.height = "auto";
+  box.style.height = `${Math.min(box.scrollHeight, innerHeight * 0.4)}px`;
+}
+
+function focusBox() {
+  byId("message").focus({ preventScroll: true });
+}
+
+function hint(text) {
+  byId("hint").textContent = text;
+}
+
+function showBusy(isBusy) {
+  const button = byId("send");
+  button.setAttribute("aria-label", isBusy ? words.stop : words.send);
+  button.title = isBusy ? words.stop : words.send;
+  button.classList.toggle("stopping", isBusy);
+  setIcon(button, isBusy ? "stop" : "up");
+}
+
+// --- keys and clicks ---
+
+function onKey(event) {
+  if (event.key !== "Escape" || byId("settings").open) return;
+  if (byId("backtalk").classList.contains("side-open")) sidebar.closeSide();
+  else stop();
+}
+
+const DEEDS = {
+  new: startNew,
+  settings: controls.openSettings,
+  "toggle-side": sidebar.toggleSide,
+  latest: () => { thread.toLatest(); focusBox(); },
+};
+
+function onClick(event) {
+  const doer = event.target.closest("[data-do]");
+  if (doer) DEEDS[doer.dataset.do]();
+}

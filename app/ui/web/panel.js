@@ -1,0 +1,207 @@
+// The flag panel under an answer: direction, reasons, severity, comment, corrected answer.
+// A vote is sent at the first click; what follows amends it. "Saved" is shown after the server's disk said so.
+
+import { h, mostReasons, say, taxonomy, words } from "./dom.js";
+
+const SEVERITIES = ["minor", "major", "critical"];
+const OPEN_GROUPS = ["good", "bad"];  // the others unfold on a click
+
+export class Panel {
+  constructor({ place, message, flag, allowed, save, changed, leave }) {
+    Object.assign(this, { place, message, flag, allowed, send: save, changed, leave });
+    this.isOpen = false;
+    this.verdict = "";
+    this.waiting = Promise.resolve();
+  }
+
+  toggle() {
+    if (this.isOpen) this.close();
+    else this.open();
+  }
+
+  open() {
+    this.isOpen = true;
+    this.verdict = this.flag()?.verdict ?? this.verdict;
+    if (!this.form) this.#build();
+    this.place.replaceChildren(this.form);
+    this.changed();
+    this.form.scrollIntoView({ block: "nearest" });
+  }
+
+  close() {
+    this.isOpen = false;
+    this.place.replaceChildren();
+    this.changed();
+    this.leave();
+  }
+
+  /** Counts at once; the panel opens for the rest. */
+  vote(verdict) {
+    this.verdict = verdict;
+    if (this.form) this.#showVerdict();
+    this.open();
+    return this.#save({ verdict }, () => words.vote_saved);
+  }
+
+  retract() {
+    this.verdict = "";
+    this.form = null;
+    this.open();
+    return this.#save({ verdict: "" }, () => words.retracted);
+  }
+
+  // --- saving ---
+
+  /** One after the other, so that the last click is what holds. */
+  #save(choice, sentence) {
+    this.#say(words.saving);
+    this.waiting = this.waiting.then(async () => {
+      try {
+        const saved = await this.send(choice);
+        this.#say(sentence(saved), "done");
+      } catch (fault) {
+        this.verdict = this.flag()?.verdict ?? "";
+        this.#showVerdict();
+        this.#say(say("not_saved", { reason: fault.message || words.no_server }), "fault");
+      }
+      this.changed();
+    });
+    return this.waiting;
+  }
+
+  #submit(event) {
+    event.preventDefault();
+    const choice = this.#choice();
+    const lacksComment = choice.reasons.some((id) => this.#reason(id).needs_comment) && !choice.comment.trim();
+    if (lacksComment) {
+      this.#say(words.comment_needed, "fault");
+      this.comment.focus();
+      return;
+    }
+    this.#save(choice, (saved) => saved);
+  }
+
+  #choice() {
+    const chosen = (name) => [...this.form.querySelectorAll(`input[name="${name}"]:checked`)].map((box) => box.value);
+    const correction = this.correction.value;
+    return {
+      verdict: this.verdict,
+      reasons: chosen("reason"),
+      hazards: chosen("hazard"),
+      severity: chosen("severity")[0] ?? "",
+      comment: this.comment.value,
+      correction: correction.trim() === this.message.text.trim() ? "" : correction,
+    };
+  }
+
+  #reason(id) {
+    return taxonomy[this.verdict].flatMap((group) => group.reasons).find((reason) => reason.id === id);
+  }
+
+  // --- the form ---
+
+  #build() {
+    const kept = this.flag() ?? {};
+    this.status = h("p", { class: "status", role: "status" });
+    this.directions = h("fieldset", { class: "segments wide" }, h("legend", {}, words.direction));
+    this.more = h("div", { class: "more-fields" });
+    this.form = h("form", { class: "panel", "aria-label": words.panel, onsubmit: (event) => this.#submit(event) },
+      this.directions, this.more);
+    this.form.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") { event.stopPropagation(); this.close(); }
+    });
+    this.form.addEventListener("input", (event) => this.#changed(event));
+    const [isAllowed, sentence] = this.allowed();
+    if (!isAllowed) {
+      this.form.replaceChildren(h("p", {}, sentence), this.#button(words.close, "plain", () => this.close()));
+      return;
+    }
+    this.comment = h("textarea", { rows: "2", dir: "auto", placeholder: words.comment_placeholder });
+    this.correction = h("textarea", { rows: "3", dir: "auto" });
+    this.comment.value = kept.comment ?? "";
+    this.correction.value = kept.correction || this.message.text;
+    this.#showVerdict(kept);
+  }
+
+  #showVerdict(kept = null) {
+    if (!this.form) return;
+    const pick = (verdict) => this.radio("direction", verdict, words[`direction_${verdict}`], this.verdict === verdict, () => this.vote(verdict));
+    this.directions.replaceChildren(h("legend", {}, words.direction), pick("good"), pick("bad"));
+    if (!this.verdict) { this.more.replaceChildren(this.status); return; }
+    if (this.drawn === this.verdict && !kept) return;
+    this.drawn = this.verdict;
+    const reasons = kept?.reasons ?? [];
+    const isBad = this.verdict === "bad";
+    this.more.replaceChildren(
+      ...taxonomy[this.verdict].map((group) => this.#group(group, reasons, kept?.hazards ?? [])),
+      ...(isBad ? [this.#severity(kept?.severity ?? "")] : []),
+      field(words.comment, this.comment),
+      ...(isBad ? [field(words.correction, this.correction, words.correction_note)] : []),
+      h("p", { class: "line" }, words.privacy),
+      h("div", { class: "buttons" }, this.status,
+        this.#button(words.retract, "plain", () => this.retract()),
+        this.#button(words.close, "plain", () => this.close()),
+        h("button", { type: "submit", class: "strong" }, words.save)));
+    this.#limit();
+  }
+
+  #group({ direction, reasons }, chosen, hazards) {
+    const chips = h("div", { class: "chips" }, ...reasons.map((reason) => chip("reason", reason.id, reason.label, chosen.includes(reason.id), reason.hint)));
+    const harms = reasons.filter((reason) => reason.hazards.length > 1).map((reason) => this.#hazards(reason, hazards, chosen.includes(reason.id)));
+    const title = words[`reasons_${direction}`];
+    if (OPEN_GROUPS.includes(direction)) {
+      return h("fieldset", {}, h("legend", {}, title, h("small", {}, ` ${say("reasons_note", { most: mostReasons })}`)), chips);
+    }
+    const isChosen = reasons.some((reason) => chosen.includes(reason.id));
+    return h("details", { open: isChosen }, h("summary", {}, title), h("fieldset", { "aria-label": title }, chips, ...harms));
+  }
+
+  #hazards(reason, chosen, isShown) {
+    const kinds = reason.hazards.map((id) => chip("hazard", id, taxonomy.hazards[id], chosen.includes(id)));
+    return h("fieldset", { class: "hazards", "data-reason": reason.id, hidden: !isShown }, h("legend", {}, words.hazards), h("div", { class: "chips" }, ...kinds));
+  }
+
+  #severity(chosen) {
+    const pick = (name) => this.radio("severity", name, words[`severity_${name}`], chosen === name);
+    return h("fieldset", { class: "segments wide" }, h("legend", {}, words.severity), ...SEVERITIES.map(pick));
+  }
+
+  radio(name, value, text, checked, onchange = () => {}) {
+    const box = h("input", { type: "radio", name, value, checked, onchange });
+    return h("label", {}, box, h("span", {}, text));
+  }
+
+  #button(text, kind, onclick) {
+    return h("button", { type: "button", class: kind, onclick }, text);
+  }
+
+  #changed(event) {
+    if (event.target.name === "direction") return;
+    this.#limit();
+    for (const harms of this.form.querySelectorAll(".hazards")) {
+      harms.hidden = !this.form.querySelector(`input[value="${harms.dataset.reason}"]`).checked;
+      if (harms.hidden) for (const box of harms.querySelectorAll("input")) box.checked = false;
+    }
+    this.#say(words.unsaved);
+  }
+
+  #limit() {
+    const boxes = [...this.form.querySelectorAll('input[name="reason"]')];
+    const isFull = boxes.filter((box) => box.checked).length >= mostReasons;
+    for (const box of boxes) box.disabled = isFull && !box.checked;
+  }
+
+  #say(text, kind = "") {
+    if (!this.status) return;
+    this.status.textContent = text;
+    this.status.className = `status ${kind}`;
+  }
+}
+
+function chip(name, value, text, checked, hint = undefined) {
+  return h("label", { class: "chip", title: hint }, h("input", { type: "checkbox", name, value, checked }), h("span", {}, text));
+}
+
+function field(text, box, note = "") {
+  return h("label", { class: "field" }, h("span", {}, text), box, note ? h("small", {}, note) : null);
+}

@@ -1,0 +1,76 @@
+// The way to the server: one JSON object out, one back; answers to `ask` come as a stream.
+
+const BASE = new URL("gradio_api/", document.baseURI);
+
+/** The server was not reached, or its answer broke off. */
+export class Unreachable extends Error {}
+
+/** The server said why not, in one sentence. */
+export class Refused extends Error {}
+
+/** Asks one question that is answered at once. */
+export async function call(name, request = {}) {
+  const { data } = await post(`run/${name}`, request);
+  return understood(data?.[0]);
+}
+
+/** Asks a question that is answered bit by bit: yields objects until the answer is whole. */
+export async function* stream(name, request) {
+  const { event_id: event } = await post(`call/${name}`, request);
+  const response = await reach(`call/${name}/${event}`, {});
+  for await (const { kind, data } of events(response)) {
+    if (kind === "generating") yield understood(data?.[0]);
+    if (kind === "complete") return;
+    if (kind === "error") throw new Unreachable(name);
+  }
+  throw new Unreachable(name);
+}
+
+async function post(path, request) {
+  const body = JSON.stringify({ data: [request] });
+  const response = await reach(path, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+  return response.json();
+}
+
+async function reach(path, options) {
+  let response;
+  try {
+    response = await fetch(new URL(path, BASE), options);
+  } catch {
+    throw new Unreachable(path);
+  }
+  if (response.ok) return response;
+  const said = await response.json().catch(() => ({}));
+  if (response.status === 503 || !said.error) throw new Unreachable(path, { cause: response.status });
+  throw new Refused(said.error);
+}
+
+function understood(value) {
+  if (!value || typeof value !== "object") throw new Refused("");
+  if (value.error) throw new Refused(value.error);
+  return value;
+}
+
+/** The events of a text/event-stream. */
+async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let waiting = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const blocks = (waiting + value).split("\n\n");
+      waiting = blocks.pop();
+      yield* blocks.map(parsed);
+    }
+  } catch {
+    throw new Unreachable("stream");
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+function parsed(block) {
+  const lines = Object.fromEntries(block.split("\n").map((line) => line.split(/: (.*)/s)));
+  return { kind: lines.event, data: JSON.parse(lines.data ?? "null") };
+}

@@ -1,0 +1,262 @@
+// The thread: one article per message, reused as long as its message stays, so that focus, selection and an
+// open panel survive whatever happens elsewhere in the conversation.
+
+import { byId, copyText, h, iconButton, say, setIcon, speak, words } from "./dom.js";
+import * as store from "./store.js";
+import { Panel } from "./panel.js";
+
+const SHOWN_AT_FIRST = 100;  // messages; a click shows more
+const NEAR = 80;  // pixels from the end within which the thread follows a growing answer
+
+export class Thread {
+  constructor(actions) {
+    this.actions = actions;
+    this.place = byId("thread");
+    this.scroll = byId("scroll");
+    this.scroll.addEventListener("scroll", () => this.#offerLatest(), { passive: true });
+    this.#forget();
+  }
+
+  /** Shows another conversation. */
+  open(conversation) {
+    this.#forget();
+    this.conversation = conversation;
+    this.draw();
+    this.toLatest();
+  }
+
+  /** What the server knows of the answers: HTML and quiet lines by id, flags by id. */
+  tell(shown, flags) {
+    Object.assign(this.shown, shown);
+    if (flags) this.flags = flags;
+    for (const turn of this.turns.values()) turn.refresh?.();
+  }
+
+  draw() {
+    const path = store.path(this.conversation);
+    const hidden = Math.max(0, path.length - this.limit);
+    const wanted = path.slice(hidden).map((message) => this.#turn(message));
+    if (hidden) wanted.unshift(this.#moreButton(hidden));
+    if (!path.length && !this.pending) wanted.push(this.#greeting());
+    const last = path.at(-1);
+    if (this.pending) wanted.push(this.pending.element);
+    else if (last?.role === "user") wanted.push(this.#askAgain(last));
+    arrange(this.place, wanted);
+    this.last = last;
+    for (const turn of this.turns.values()) turn.refresh?.();
+  }
+
+  /** An answer begins to be written. */
+  begin() {
+    const text = h("div", { class: "text", dir: "auto" }, h("span", { class: "dots", role: "img", "aria-label": words.waiting_turn }));
+    const element = h("article", { class: "turn answer pending", "aria-busy": "true" }, heading(words.answer_of), text);
+    this.pending = { element, text };
+    this.draw();
+    this.toLatest();
+    speak(words.answering);
+  }
+
+  grow(html) {
+    if (!this.pending) return;
+    const follow = this.#isNearEnd();
+    this.pending.text.innerHTML = html;  // rendered by our server, which lets no HTML of anybody through
+    if (follow) this.toLatest();
+  }
+
+  /** The answer has ended; its message is in the conversation now, or a sentence says why there is none. */
+  end(sentence = "") {
+    const follow = this.#isNearEnd();
+    this.pending = null;
+    this.fault = sentence;
+    this.draw();
+    if (follow) this.toLatest();
+    const text = this.last?.role === "assistant" ? say("answered", { text: this.last.text }) : sentence;
+    speak(text);
+  }
+
+  toLatest() {
+    this.scroll.scrollTop = this.scroll.scrollHeight;
+  }
+
+  #forget() {
+    this.turns = new Map();
+    this.shown = {};
+    this.flags = {};
+    this.pending = null;
+    this.fault = "";
+    this.limit = SHOWN_AT_FIRST;
+  }
+
+  #isNearEnd() {
+    return this.scroll.scrollHeight - this.scroll.scrollTop - this.scroll.clientHeight < NEAR;
+  }
+
+  #offerLatest() {
+    byId("latest").hidden = this.#isNearEnd();
+  }
+
+  #turn(message) {
+    if (!this.turns.has(message.id)) {
+      this.turns.set(message.id, message.role === "user" ? this.#question(message) : this.#answer(message));
+    }
+    return this.turns.get(message.id).element;
+  }
+
+  #question(message) {
+    const bubble = h("div", { class: "bubble", dir: "auto" }, message.text);
+    const acts = h("div", { class: "acts" });
+    const element = h("article", { class: "turn question" }, heading(words.you), bubble, acts);
+    const edit = iconButton("edit", words.edit, () => this.#edit(message, element, bubble, acts));
+    const versions = h("span", { class: "versions" });
+    acts.append(versions, edit);
+    const refresh = () => this.#showVersions(versions, message);
+    return { element, refresh };
+  }
+
+  #edit(message, element, bubble, acts) {
+    const box = h("textarea", { class: "editor", dir: "auto", "aria-label": words.edit_label, rows: "2" });
+    box.value = message.text;
+    const leave = () => {
+      form.replaceWith(bubble, acts);
+      element.classList.remove("editing");
+      acts.querySelector("[aria-label]")?.focus();
+    };
+    const send = (event) => {
+      event.preventDefault();
+      if (!box.value.trim() || this.actions.isBusy()) return;
+      leave();
+      this.actions.edit(message, box.value);
+    };
+    const onkeydown = (event) => {
+      if (event.key === "Escape") { event.stopPropagation(); leave(); }
+      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) send(event);
+    };
+    box.addEventListener("keydown", onkeydown);
+    const buttons = h("div", { class: "buttons" },
+      h("button", { type: "button", class: "plain", onclick: leave }, words.edit_cancel),
+      h("button", { type: "submit", class: "strong" }, words.edit_send));
+    const form = h("form", { class: "edit", onsubmit: send }, box, buttons);
+    bubble.replaceWith(form);
+    acts.remove();
+    element.classList.add("editing");
+    box.focus();
+    box.setSelectionRange(box.value.length, box.value.length);
+  }
+
+  #answer(message) {
+    const text = h("div", { class: "text", dir: "auto" });
+    const line = h("p", { class: "line" });
+    const versions = h("span", { class: "versions" });
+    const copy = iconButton("copy", words.copy, () => copied(copy, message.text));
+    const good = iconButton("good", words.good, () => this.#vote(message, "good"));
+    const bad = iconButton("bad", words.bad, () => this.#vote(message, "bad"));
+    const flag = iconButton("flag", words.flag, () => this.#panel(message).toggle());
+    const again = iconButton("again", words.regenerate, () => this.actions.regenerate());
+    const undo = iconButton("undo", words.undo, () => this.actions.undo());
+    const acts = h("div", { class: "acts" }, copy, good, bad, flag, again, undo, versions);
+    const panel = h("div", { class: "panel-place", id: `panel-${message.id}` });
+    flag.setAttribute("aria-controls", panel.id);
+    const element = h("article", { class: "turn answer" }, heading(words.answer_of), text, acts, line, panel);
+    const turn = { element, place: panel, flagButton: flag };
+    turn.refresh = () => {
+      this.#showText(text, message);
+      line.textContent = this.shown[message.id]?.line ?? "";
+      const verdict = this.flags[message.id]?.verdict ?? "";
+      setPressed(good, verdict === "good");
+      setPressed(bad, verdict === "bad");
+      flag.classList.toggle("marked", Boolean(verdict));
+      flag.setAttribute("aria-expanded", String(Boolean(turn.panel?.isOpen)));
+      const isLast = message.id === this.last?.id && !this.pending;
+      again.hidden = undo.hidden = !isLast;
+      this.#showVersions(versions, message);
+    };
+    return turn;
+  }
+
+  #showText(place, message) {
+    const html = this.shown[message.id]?.html;
+    if (place.dataset.shown === (html ?? "")) return;
+    place.dataset.shown = html ?? "";
+    place.classList.toggle("plain-text", html === undefined);
+    if (html === undefined) place.textContent = message.text;
+    else place.innerHTML = html || `<p class="line">${words.empty_answer}</p>`;
+  }
+
+  #showVersions(place, message) {
+    const all = store.versions(this.conversation, message);
+    const number = all.findIndex((one) => one.id === message.id);
+    if (all.length < 2) { place.replaceChildren(); return; }
+    const go = (step) => () => this.actions.turnTo(all[number + step]);
+    const label = say("version", { number: number + 1, count: all.length });
+    place.replaceChildren(
+      iconButton("left", words.previous_version, go(-1), { disabled: number === 0 || Boolean(this.pending) }),
+      h("span", { class: "count" }, label),
+      iconButton("right", words.next_version, go(1), { disabled: number === all.length - 1 || Boolean(this.pending) }));
+  }
+
+  #panel(message) {
+    const turn = this.turns.get(message.id);
+    turn.panel ??= new Panel({
+      place: turn.place,
+      message,
+      flag: () => this.flags[message.id],
+      allowed: this.actions.flagging,
+      save: (choice) => this.#save(message, choice),
+      changed: () => turn.refresh(),
+      leave: () => turn.flagButton.focus(),
+    });
+    return turn.panel;
+  }
+
+  /** The first click counts; the same click again takes it back. */
+  #vote(message, verdict) {
+    const panel = this.#panel(message);
+    if (this.flags[message.id]?.verdict === verdict) panel.retract();
+    else panel.vote(verdict);
+  }
+
+  async #save(message, choice) {
+    const { saved, flags } = await this.actions.flag(message, choice);
+    this.flags = { ...this.flags, [message.id]: flags[message.id] };
+    this.turns.get(message.id)?.refresh();
+    return saved;
+  }
+
+  #moreButton(count) {
+    const show = () => { this.limit += SHOWN_AT_FIRST; this.draw(); };
+    return h("button", { type: "button", class: "plain more", onclick: show }, say("earlier_messages", { count: Math.min(count, SHOWN_AT_FIRST) }));
+  }
+
+  #greeting() {
+    const buttons = words.examples.map((text) => h("button", { type: "button", class: "example", onclick: () => this.actions.ask(text) }, text));
+    return h("section", { class: "greeting" }, h("h2", {}, words.greeting), h("p", {}, words.greeting_note), h("div", { class: "examples" }, ...buttons));
+  }
+
+  #askAgain() {
+    const again = h("button", { type: "button", class: "plain", icon: "again", onclick: () => this.actions.regenerate() }, words.ask_again);
+    return h("div", { class: "turn no-answer" }, h("p", {}, this.fault || words.no_answer), again);
+  }
+}
+
+function heading(text) {
+  return h("h2", { class: "unseen" }, text);
+}
+
+function setPressed(button, isPressed) {
+  button.setAttribute("aria-pressed", String(isPressed));
+}
+
+async function copied(button, text) {
+  await copyText(text);
+  setIcon(button, "check");
+  speak(words.copied);
+  setTimeout(() => setIcon(button, "copy"), 1500);
+}
+
+/** Makes `place` hold just the wanted elements in their order, without moving those that stand right. */
+function arrange(place, wanted) {
+  wanted.forEach((element, index) => {
+    if (place.children[index] !== element) place.insertBefore(element, place.children[index] ?? null);
+  });
+  while (place.children.length > wanted.length) place.lastElementChild.remove();
+}
