@@ -170,7 +170,7 @@ def _put(values: dict[str, Any], key: str, value: Any) -> None:
 
 def _help(one: Field[Any]) -> str:
     text = str(one.metadata.get("help", ""))
-    default = "" if one.default is MISSING else f" (default: {_shown(one.default)})"
+    default = "" if one.default in (MISSING, "") else f" (default: {_shown(one.default)})"
     return (text + default).replace("%", "%%")  # argparse reads % as a format
 
 
@@ -179,4 +179,4 @@ def _shown(value: Any) -> str:
         return ",".join(map(str, value)) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "none" if value is None or value == "" else str(value)
+    return "none" if value is None else str(value)

@@ -13,8 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scripts.llama import install_llama
 from scripts.environment import PYTHON, ROOT, VENV, InstallError, make_venv, pinned, pip, say
+from scripts.llama import install_llama
 
 EXTRAS = {"app": "app", "test": "app,train,dev"}
 

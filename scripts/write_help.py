@@ -1,6 +1,6 @@
 """Writes docs/help.md from `--help` of the command and of every verb; a test fails when it is out of date.
 
-    make docs
+make docs
 """
 
 import io
@@ -13,7 +13,7 @@ from backtalk.cli import VERBS, help_text
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "help.md"
 INTRODUCTION = "Written by `make docs` from what each verb says of itself; do not edit it here."
-OWN_VERBS = re.compile(r"^  {4}([a-z]+)  ", re.MULTILINE)  # what argparse lists under a verb that has verbs
+OWN_VERBS = re.compile(r"^ {4}([a-z]+) ", re.MULTILINE)  # what argparse lists under a verb that has verbs
 
 
 def write_help() -> str:
