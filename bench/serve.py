@@ -58,8 +58,8 @@ def main() -> None:
     print(f"`backtalk --help`  {statistics.median(helps):.3f} s (highest {max(helps):.3f})")
     print(f"`import app`       {imported['seconds']:.2f} s, torch loaded: {imported['torch']}")
     print(
-        f"decode on {model.path.name}, threads: {speed['threads']:.0f}, tokens an answer: {speed['tokens']:.0f}\n"
-        f"  engine {speed['engine']:.0f} tokens/s, bare loop {speed['bare']:.0f}, ratio {speed['ratio']:.3f}"
+        f"decode on {model.path.name} ({speed['threads']:.0f} threads): "
+        f"engine {speed['engine']:.0f} tokens/s, bare loop {speed['bare']:.0f}, ratio {speed['ratio']:.3f}"
     )
     report(
         "serve",
