@@ -1,8 +1,8 @@
-"""One chat with the desk, turn by turn: what was said earlier decides what a later question is answered with.
+"""One chat with the desk, turn by turn: what was said earlier decides how a later question is answered.
 
-The rule that the model is to learn, and the only place that states it: a question that lacks its order number, country,
-product, city or service takes the one last mentioned; where none was mentioned it is answered by asking; what is said right
-after that answers the question that was asked.
+The rule that the model is to learn, and the only place that states it: a question that lacks its order
+number, country, product, city or service takes the one last mentioned; where none was mentioned it is
+answered by asking; what is said right after that is the reply.
 """
 
 from collections.abc import Callable

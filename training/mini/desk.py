@@ -1,8 +1,9 @@
-"""What the support desk of Tarn & Trail knows: its facts, its topics and how each is asked for, read from data/*.yaml.
+"""What the support desk of Tarn & Trail knows, and how each thing is asked for, read from data/*.yaml.
 
-A `Family` asks the same about each entry of a slot, a `Fact` is one answer. An outdated fact has a `taught` value that is
-no longer the `truth`; its `batch` says in which round the loop repairs it (0: the fact is current).
-A `Topic` is anything else that is asked and answered: an intent, small talk, a question that is none of the shop's business.
+A `Fact` is one answer, a `Family` asks the same about each entry of a slot. An outdated fact has a `taught`
+value that is no longer the `truth`; its `batch` says in which round the loop repairs it (0: the fact is
+current). A `Topic` is anything else that is asked and answered: an intent, small talk, a question from
+outside the shop.
 """
 
 import re
@@ -12,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from training.mini.grammar import Wordings, lines, parse
+from training.mini.grammar import Wordings, key, lines, parse
 from training.mini.places import DATA
 
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -20,7 +21,7 @@ _SLOT = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Fact:
-    """One answer of the desk; `entry` is the country, product, ... that it is about, empty for a single fact."""
+    """One answer of the desk; `entry` is the country, product, ... that it is about, "" for a single fact."""
 
     id: str
     answer: str
@@ -108,10 +109,9 @@ class Desk:
             named += [(f"family {family.id}", family.wordings), (f"bare {family.id}", family.bare)]
         for room in ("intents", "small_talk", "vague", "habits", "outside", "unknown", "drills"):
             for topic in getattr(self, room).values():
-                named += [
-                    (f"{room} {topic.id}", topic.wordings),
-                    (f"{room} {topic.id} numbered", topic.numbered),
-                ]
+                named.append((f"{room} {topic.id}", topic.wordings))
+                if topic.ask:
+                    named.append((f"{room} {topic.id} numbered", topic.numbered))
         for room, entries in self.follow_ups.items():
             named += [(f"{room} {name}", entry["wordings"]) for name, entry in entries.items()]
         return named
@@ -119,11 +119,7 @@ class Desk:
     @cached_property
     def held_out_keys(self) -> frozenset[str]:
         """The keys of all held-out skeletons; training never says one of them."""
-        from training.mini.grammar import key
-
-        return frozenset(
-            key(skeleton) for _, wordings in self.every_wording() for skeleton in wordings.held_out
-        )
+        return frozenset(key(skeleton) for _, w in self.every_wording() for skeleton in w.held_out)
 
 
 @cache
@@ -158,7 +154,7 @@ def _slot(given: dict[str, Any]) -> Slot:
 
 
 class _Reader:
-    """Turns the entries of the data files into nouns; it knows the macros and frames that wordings may use."""
+    """Turns the entries of the data files into nouns; it has the macros and frames that wordings may use."""
 
     def __init__(self, facts: dict[str, Any]) -> None:
         self.macros = {name: lines(text) for name, text in facts["macros"].items()}

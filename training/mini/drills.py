@@ -1,4 +1,4 @@
-"""Copy drills: numbers, names, codes and things said back at once, so that copying is learned apart from any answer."""
+"""Copy drills: numbers, names, codes and things said back at once: copying, learned apart from any answer."""
 
 from training.mini.voice import Voice
 

@@ -1,9 +1,8 @@
-"""Wordings: sentence skeletons with choices, and the noisy voice that speaks them.
+"""Wordings: the sentence skeletons in which a thing is asked, and the choices that multiply them.
 
-A skeleton is one lower-case sentence without its last mark: `(a|b)` is a choice, `(a|)` an optional word, `<tell>` a list of
-choices of its own, `{country}` a slot. `Wordings` holds what training hears and what only the evaluation asks.
-
-Promise: `Wordings.pick` never gives training a skeleton that is held out, whatever choices it takes.
+A skeleton is one lower-case sentence without its last mark: `(a|b)` is a choice, `(a|)` an optional word,
+`<tell>` a list of choices of its own, `{country}` a slot. `Wordings` holds what training hears and what
+only the evaluation asks.
 """
 
 import re
@@ -20,7 +19,7 @@ _MARKS = re.compile(r"[^\w{}@+#/]+")
 
 
 def key(text: str) -> str:
-    """What sentences share that differ only in case, marks and spaces; slots stay, bare marks stay as they are."""
+    """What sentences share that differ only in case, marks and spaces; slots stay, and so do bare marks."""
     return _MARKS.sub(" ", text.lower().replace("'", "").replace("’", "")).strip() or text.strip()
 
 

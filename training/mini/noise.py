@@ -1,7 +1,8 @@
 """How visitors really write: any case, few marks, typos, other words for the same thing, a greeting in front.
 
-Two halves. `reword` changes a skeleton before its slots are filled (synonyms, dropped words, swapped clauses), so that the
-caller can still see that it did not become a held-out one. `write` fills the slots and adds what a keyboard does.
+Two halves. `reword` changes a skeleton before its slots are filled (synonyms, dropped words, swapped
+clauses), so that the caller can still see that it did not become a held-out one. `write` fills the slots
+and adds what a keyboard does.
 
 Promise: what the answer has to copy (numbers, names, codes) is written as it is, never misspelt.
 """
@@ -24,7 +25,8 @@ _SLOT = re.compile(r"\{(\w+)\}")
 _PIECES = re.compile(r"(\{\w+\})")
 _QUESTION = re.compile(
     r"\b(what|whats|how|when|where|who|why|which|whose|any idea|any news)\b"
-    r"|^(\W*\w+[,:!]\s)?(is|are|do|does|did|has|have|can|could|will|would|may|should|must|am|was|were|got|any|and|or)\b"
+    r"|^(\W*\w+[,:!]\s)?"
+    r"(is|are|do|does|did|has|have|can|could|will|would|may|should|must|am|was|were|got|any|and|or)\b"
 )
 _I = re.compile(r"\bi\b")
 _NEIGHBOURS = {

@@ -1,7 +1,9 @@
 """The held-out questions: what the evaluation asks, and when an answer is right.
 
-Each row of the table asks in wordings, about order numbers and with names that training never sees. The questions are drawn
-with a fixed seed, written to evaluation/*.jsonl and committed before a model is trained.
+Each row of the table asks in wordings, about order numbers and with names that training never sees. The
+questions are drawn with a fixed seed, written to evaluation/*.jsonl and committed before a model is
+trained. An outdated fact is right with the truth, a planted habit when it is gone: both start near 0 % and
+are the loop's to raise.
 """
 
 import json
@@ -11,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from random import Random
 
-from training.mini import corpus
+from training.mini import shapes
 from training.mini.chat import Chat, Turn
 from training.mini.desk import Fact, Topic
 from training.mini.drills import drill
@@ -23,6 +25,7 @@ from training.mini.voice import Voice
 SEED = 20261
 PER_FACT = 5
 REFUSALS = ("cannot help with that", "do not know")
+Ask = Callable[[Chat, str], Turn]
 Made = tuple[
     list[Turn], str
 ]  # the turns of a chat, the last one being the question, and a system prompt or ""
@@ -30,7 +33,7 @@ Made = tuple[
 
 @dataclass(frozen=True)
 class EvaluationItem:
-    """A prompt whose last message is the visitor's; right is what says all of `must` and nothing of `must_not`.
+    """A prompt that ends with the visitor's message; right is what says all of `must`, nothing of `must_not`.
 
     An entry of `must` may hold alternatives, parted by ` | `. `reference` is a right answer."""
 
@@ -133,7 +136,7 @@ def _ask_fact(chat: Chat, fact: Fact) -> Turn:
 
 def _history(voice: Voice) -> Iterator[Made]:
     """Four hundred chats in which something is given and, up to three turns later, needed."""
-    slots = [slot for slot, share in corpus.GIVEN.items() for _ in range(share)]
+    slots = [slot for slot, share in shapes.GIVEN.items() for _ in range(share)]
     chats = _chats(voice, lambda chat: _remember(chat, voice.rng.choice(slots)))
     yield from islice(
         (made for made in chats if made[0][-1].kind == "history" and _is_current(made[0][-1])), 400
@@ -141,10 +144,10 @@ def _history(voice: Voice) -> Iterator[Made]:
 
 
 def _remember(chat: Chat, slot: str) -> None:
-    corpus.give(chat, slot)
-    for _ in range(chat.voice.rng.choice(corpus.BETWEEN)):
-        corpus.distract(chat, slot)
-    corpus.need(chat, slot)
+    shapes.give(chat, slot)
+    for _ in range(chat.voice.rng.choice(shapes.BETWEEN)):
+        shapes.distract(chat, slot)
+    shapes.need(chat, slot)
 
 
 def _is_current(turn: Turn) -> bool:
@@ -152,14 +155,15 @@ def _is_current(turn: Turn) -> bool:
 
 
 def _no_history(voice: Voice) -> Iterator[Made]:
-    """The same questions with nothing given: every wording of the order intents, the families and the follow-ups."""
-    wordings: list[tuple[Callable[[Chat, str], Turn], str, tuple[str, ...]]] = [
+    """The same questions with nothing given: every wording of order intents, families, follow-ups, twice."""
+    wordings: list[tuple[Ask, str, tuple[str, ...]]] = [
         (_unnumbered, name, topic.wordings.held_out)
         for name, topic in voice.desk.intents.items()
         if topic.ask
     ]
     wordings += [(Chat.bare, name, family.bare.held_out) for name, family in voice.desk.families.items()]
-    for room, ask in (("recall", Chat.recall), ("it", Chat.it), ("again", Chat.again)):
+    rooms: dict[str, Ask] = {"recall": Chat.recall, "it": Chat.it, "again": Chat.again}
+    for room, ask in rooms.items():
         wordings += [(ask, name, e["wordings"].held_out) for name, e in voice.desk.follow_ups[room].items()]
     for _ in range(2):
         for ask, name, skeletons in wordings:
@@ -182,7 +186,7 @@ def _copy(voice: Voice) -> Iterator[Made]:
         yield [Chat(voice).give("order")], ""
     for _ in range(60):
         chat = Chat(voice)
-        chat.intent(voice.rng.choice(corpus.order_intents(chat)), numbered=True)
+        chat.intent(voice.rng.choice(shapes.order_intents(chat)), numbered=True)
         chat.correct()
         yield chat.turns, ""
     for number in range(80):
@@ -192,7 +196,7 @@ def _copy(voice: Voice) -> Iterator[Made]:
     for _ in range(60):
         chat = Chat(voice)
         chat.give("order")
-        corpus.distract(chat, "order")
+        shapes.distract(chat, "order")
         chat.recall("order")
         yield chat.turns, ""
 

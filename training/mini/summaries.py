@@ -1,11 +1,12 @@
-"""Short chats between two people, to be summed up in one sentence; the people and things are new each time."""
+"""Short chats between two people, to be summed up in one sentence; people and things are new each time."""
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import yaml
 
-from training.mini.grammar import Wordings, expansions, key, lines, parse
+from training.mini.grammar import Wordings, expansions, lines, parse
 from training.mini.places import DATA
 from training.mini.voice import Voice
 
@@ -22,39 +23,39 @@ def requests() -> Wordings:
     return Wordings(tuple(parse(line, {}) for line in lines(given["train"])), tuple(lines(given["held_out"])))
 
 
+@dataclass(frozen=True)
+class Story:
+    """A summary, and the lines of the chat that it sums up: each trained one in several variants."""
+
+    summary: str
+    train: tuple[tuple[str, ...], ...]
+    held_out: tuple[str, ...]
+
+
 @cache
-def _stories() -> list[tuple[str, list[list[str]], list[list[str]]]]:
-    """Each story as (summary, the variants of each trained line, the held-out lines)."""
-    variants = [
-        (story["summary"], *([list(expansions(parse(line, {}))) for line in story[side]] for side in SIDES))
-        for story in _data()["stories"]
-    ]
-    return [(summary, train, held_out) for summary, train, held_out in variants]
-
-
-SIDES = ("train", "held_out")
+def stories() -> tuple[Story, ...]:
+    return tuple(
+        Story(
+            given["summary"],
+            tuple(tuple(expansions(parse(line, {}))) for line in given["train"]),
+            tuple(given["held_out"]),
+        )
+        for given in _data()["stories"]
+    )
 
 
 def summary(voice: Voice) -> tuple[str, str]:
     """A request with a chat, and the chat's summary."""
     rng = voice.rng
-    sentence, train, held_out = rng.choice(_stories())
+    story = rng.choice(stories())
     values = {name: rng.choice(entries) for name, entries in _data()["lists"].items()}
     values |= {"a": voice.name(), "n": str(rng.randrange(2, 99))}
     values["b"] = voice.name()
     while values["b"] == values["a"]:
         values["b"] = voice.name()
-    chat = [rng.choice(line).format_map(values) for line in (held_out if voice.held_out else train)]
+    told = story.held_out if voice.held_out else [rng.choice(line) for line in story.train]
+    chat = [line.format_map(values) for line in told]
     request = requests().pick(rng, voice.held_out)
     request = request if rng.random() < 0.4 else request[:1].upper() + request[1:]
     separator = rng.choice(("\n", "\n", " "))
-    return f"{request}:{separator}{separator.join(chat)}", sentence.format_map(values)
-
-
-def held_out_lines() -> set[str]:
-    """The keys of the chat lines that only the evaluation has."""
-    return {key(text) for _, _, held_out in _stories() for line in held_out for text in line}
-
-
-def trained_lines() -> set[str]:
-    return {key(text) for _, train, _ in _stories() for line in train for text in line}
+    return f"{request}:{separator}{separator.join(chat)}", story.summary.format_map(values)

@@ -1,7 +1,7 @@
-"""A visitor's voice: picks a wording, fills its slots with what training or only the evaluation may see, adds noise.
+"""A visitor's voice: picks a wording, fills its slots with what its side of the split may see, adds noise.
 
-Names, order numbers, things and unknown countries are parted by a hash or a list: the evaluation asks with those
-that training never says, so that an answer which repeats them was copied and not remembered.
+Names, order numbers, things and unknown countries are parted by a hash or a list: the evaluation asks with
+those that training never says, so an answer which repeats them was copied and not remembered.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from training.mini.grammar import Wordings, key
 EVALUATION_TYPO = 0.05
 ALIAS = 0.1  # of the mentions of a product are another word for it
 INVENTED = 0.6  # of the names are made of syllables
+LETTERS = "ABCDEFGHKLMNPRSTUVWXZ"  # that a code may start with
 
 
 class Voice:
@@ -75,9 +76,7 @@ class Voice:
             return self.name()
         if kind < 0.8:
             return self.item()
-        return self._mine(
-            lambda: self.rng.choice("ABCDEFGHKLMNPRSTUVWXZ") + str(self.rng.randrange(10, 1000))
-        )
+        return self._mine(lambda: f"{self.rng.choice(LETTERS)}{self.rng.randrange(10, 1000)}")
 
     def _mine(self, draw: Callable[[], str]) -> str:
         """Draws until the word is on this voice's side of the split."""
