@@ -2,9 +2,9 @@
 
     python -m export convert models/mini models/mini/mini-Q8_0.gguf --type Q8_0
 
-What an architecture needs stands in one table, ARCHITECTURES: how its settings are written, what its tensors are
-called, what is done to them. Matrices are stored as the type says, everything with one dimension as F32. The file
-appears under its name only when it is whole.
+What an architecture needs stands in one table, ARCHITECTURES: how its settings are written, what its
+tensors are called, what is done to them. Matrices are stored as the type says, everything with one
+dimension as F32. The file appears under its name only when it is whole.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -44,7 +44,6 @@ class Metadata:
     version: str = ""
     description: str = ""
     license: str = "apache-2.0"
-    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def _key(weight: Tensor, config: Config) -> Tensor:
 
 
 def _rope_factors(config: Config) -> Mapping[str, Tensor]:
-    """llama3 scaling as one divisor per frequency: 1 for short waves, `factor` for long ones, a ramp between."""
+    """llama3 scaling as divisors of frequencies: 1 for short waves, then a ramp up to `factor`."""
     rope = _rope(config)
     if rope["rope_type"] == "default":
         return {}
@@ -171,7 +170,8 @@ def _architecture(config: Config) -> Architecture:
     name = (config.get("architectures") or ["a model without a name"])[0]
     if name not in ARCHITECTURES:
         raise ModelError(
-            f"{name} cannot be converted here. Known are {', '.join(ARCHITECTURES)}.{nearest(name, ARCHITECTURES)}"
+            f"{name} cannot be converted here.{nearest(name, ARCHITECTURES)} "
+            f"Known are {', '.join(ARCHITECTURES)}."
         )
     return ARCHITECTURES[name]
 
@@ -185,7 +185,6 @@ def _write_general(writer: gguf.GGUFWriter, type: str, metadata: Metadata) -> No
         (writer.add_version, metadata.version),
         (writer.add_description, metadata.description),
         (writer.add_license, metadata.license),
-        (writer.add_tags, list(metadata.tags)),
     )
     for add, value in told:
         if value:

@@ -1,7 +1,8 @@
 """The tokenizer of a model folder, written into a GGUF: tokens, merges, special ids, chat template.
 
-Byte-level BPE from `tokenizer.json`. llama.cpp splits text by a rule that it knows by name; the name is found by
-the rule itself (its regular expression), never by a hash of the tokenizer, which any added token would change.
+Byte-level BPE from `tokenizer.json`. llama.cpp splits text by a rule that it knows by name; the name is
+found by the rule itself (its regular expression), never by a hash of the tokenizer, which any added token
+would change.
 """
 
 from collections.abc import Mapping
@@ -31,7 +32,7 @@ def write_tokenizer(writer: gguf.GGUFWriter, model_dir: Path, vocabulary: int) -
     config = _optional_json(model_dir / "tokenizer_config.json")
     if tokenizer["model"].get("type") != "BPE":
         raise ModelError(
-            f"{path} is a {tokenizer['model'].get('type')} tokenizer, and only byte-level BPE is written here."
+            f"{path} is a {tokenizer['model'].get('type')} tokenizer; only byte-level BPE is written here."
         )
     tokens, types = _tokens(tokenizer, vocabulary)
     template = _chat_template(model_dir, config)
@@ -75,8 +76,8 @@ def _pre_tokenizer(tokenizer: Json, path: Path) -> str:
         if pattern in PRE_TOKENIZERS:
             return PRE_TOKENIZERS[pattern]
     raise ModelError(
-        f"{path} splits text by a rule that has no name here ({splits or 'none'}), and a wrong one would spoil "
-        "every answer silently. Add the rule and llama.cpp's name for it to PRE_TOKENIZERS."
+        f"{path} splits text by a rule that has no name here ({splits or 'none'}), and a wrong one "
+        "would spoil every answer silently. Add the rule and llama.cpp's name for it to PRE_TOKENIZERS."
     )
 
 

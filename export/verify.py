@@ -2,9 +2,10 @@
 
     python -m export verify models/mini models/mini/mini-Q8_0.gguf --texts held_out.jsonl
 
-Two promises are checked. Token ids: the GGUF reads a probe set (scripts, emoji, code, white space, control tokens
-typed as text) exactly as the Hugging Face tokenizer does. Distributions: over held-out texts the Kullback-Leibler
-divergence of the GGUF from the Hugging Face model stays under its bound, and both agree on the most likely token.
+Two promises are checked. Token ids: the GGUF reads a probe set (scripts, emoji, code, white space, control
+tokens typed as text) exactly as the Hugging Face tokenizer does. Distributions: over held-out texts the
+Kullback-Leibler divergence of the GGUF from the Hugging Face model stays under its bound, and both agree on
+the most likely token.
 """
 
 import contextlib
@@ -63,14 +64,11 @@ class Verdict:
 
 
 def verify(model_dir: Path, gguf: Path, conversations: Sequence[Messages], bound: float = BOUND) -> Verdict:
-    """Compares the GGUF with the folder that it was made from. Raises ModelError when a file cannot be read."""
+    """Compares the GGUF with the folder it was made from. Raises ModelError when a file cannot be read."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
-    texts = [
-        tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=False)[:LONGEST]
-        for messages in conversations
-    ]
+    texts = [_ids(tokenizer, messages)[:LONGEST] for messages in conversations]
     with _llama(gguf) as llama:
         equal = sum(_same_ids(tokenizer, llama, probe) for probe in PROBES)
         equal += sum(_same_ids(tokenizer, llama, m["content"]) for c in conversations for m in c)
@@ -100,6 +98,10 @@ def _llama(path: Path) -> Iterator[Any]:
         llama.close()
 
 
+def _ids(tokenizer: Any, messages: Messages) -> list[int]:
+    return tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=False)
+
+
 def _same_ids(tokenizer: Any, llama: Any, text: str) -> bool:
     """Plain text on both sides: nothing is added, and a typed control token is characters."""
     expected = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
@@ -107,7 +109,7 @@ def _same_ids(tokenizer: Any, llama: Any, text: str) -> bool:
 
 
 def _compare(model_dir: Path, llama: Any, texts: Sequence[list[int]]) -> tuple[float, float]:
-    """Mean divergence of the GGUF from the folder, and the share of places with the same most likely token."""
+    """Mean divergence of the GGUF from the folder, and the share of places with the same top token."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -147,7 +149,8 @@ def main(argv: list[str]) -> int:
     )
     print(
         f"token ids equal: {verdict.probes_equal} of {verdict.probes} texts\n"
-        f"divergence: {verdict.divergence:.2e} nats per token over {verdict.tokens} tokens (bound {verdict.bound})\n"
+        f"divergence: {verdict.divergence:.2e} nats per token over {verdict.tokens} tokens "
+        f"(bound {verdict.bound})\n"
         f"most likely token equal: {verdict.top_token_equal:.2%}"
     )
     if args.json:

@@ -1,31 +1,30 @@
 """Dialogues -> batches: whole dialogues packed into rows of one length, made on the fly, never stored.
 
-The corpus is cut into chapters of a few thousand dialogues, each with a seed of its own, so that a resumed build
-starts at its chapter instead of at the beginning. Within a row a token sees its own dialogue only. A few rows per
-chapter are long conversations: without them the first prompt of 1,000 tokens would be the model's first.
+The corpus is cut into chapters of a few thousand dialogues, each with a seed of its own, so that a resumed
+build starts at its chapter instead of at the beginning. Within a row a token sees its own dialogue only. A
+few rows per chapter are long conversations: without them the first prompt of 1,000 tokens would be the
+model's first.
 """
 
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import torch
 
+from training.mini.corpus import Dialogue
 from training.mini.recipe import LONGEST, Recipe
 from training.mini.tokenizer import Row, RowWriter
 
-Dialogues = Callable[[int], Iterator[Any]]  # seed -> endless `corpus.Dialogue`s
+Dialogues = Callable[[int], Iterator[Dialogue]]  # seed -> dialogues without end
 
-# Kinds that need no earlier turn, so that any of them may stand before any other in a long conversation.
-FREE_STANDING = frozenset({"facts", "outdated", "outside", "small_talk"})
 CHAPTER_SEEDS = 1_000_003  # a prime: chapters of neighbouring seeds never meet
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Packed rows: token ids, dialogue number and position of each token, and what is learned at each place."""
+    """Packed rows: token ids, dialogue number and position of each token, and what is learned where."""
 
     ids: torch.Tensor
     dialogue: torch.Tensor
@@ -106,14 +105,10 @@ def attention_mask(batch: Batch) -> torch.Tensor:
 
 
 def _long_conversations(
-    drawn: list[Any], rows: list[Row], recipe: Recipe, shuffle: random.Random
+    drawn: list[Dialogue], rows: list[Row], recipe: Recipe, shuffle: random.Random
 ) -> list[Row]:
     """Free-standing dialogues one after the other as one conversation, and any dialogue at its end."""
-    starters = [
-        row
-        for dialogue, row in zip(drawn, rows, strict=True)
-        if dialogue.kind in FREE_STANDING and dialogue.messages[0]["role"] == "user"
-    ]
+    starters = [row for dialogue, row in zip(drawn, rows, strict=True) if _stands_free(dialogue)]
     endings = [
         row for dialogue, row in zip(drawn, rows, strict=True) if dialogue.messages[0]["role"] == "user"
     ]
@@ -134,8 +129,16 @@ def _long_conversations(
     return made
 
 
+def _stands_free(dialogue: Dialogue) -> bool:
+    """One question that mentions nothing which a later question could mean: it may stand before any other."""
+    is_fact = (
+        dialogue.kind in ("facts", "outdated") and "/" not in dialogue.fact
+    )  # of no country, product, ...
+    return len(dialogue.messages) == 2 and (is_fact or dialogue.kind in ("small_talk", "outside"))
+
+
 def _long_batches(rows: list[Row], recipe: Recipe, pad: int) -> list[Batch]:
-    """Rows of similar length together, each batch as wide as its longest row and no more than a step of tokens."""
+    """Rows of similar length together, each batch as wide as its longest, at most a step of tokens."""
     budget = recipe.rows_per_step * recipe.row_length
     batches: list[Batch] = []
     waiting: list[Row] = []

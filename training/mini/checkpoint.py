@@ -1,7 +1,8 @@
 """Checkpoints of a build: the newest whole one is where a killed build goes on.
 
-`BACKTALK_HOME/mini-build/checkpoint-000250.pt`, written to a temporary name and renamed, so that a name always holds
-a whole file. The last two are kept. Each says for which recipe and corpus it was made; for others it is no use.
+`BACKTALK_HOME/mini-build/checkpoint-000250.pt`, written to a temporary name and renamed, so that a name
+always holds a whole file. The last two are kept. Each says for which recipe and corpus it was made; for
+others it is no use.
 """
 
 import re

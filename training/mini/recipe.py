@@ -13,8 +13,8 @@ class Recipe:
     """How `backtalk mini build` trains; two builds of one recipe see the same rows in the same order."""
 
     seed: int = knob(1, "feeds the weights, the corpus and the order of the rows")
-    tokens: int = knob(24_000_000, "budget: training ends with the step that reaches it")
-    rows_per_step: int = knob(16, "rows in a step")
+    tokens: int = knob(18_000_000, "budget: training ends with the step that reaches it")
+    rows_per_step: int = knob(24, "rows in a step")
     row_length: int = knob(256, "tokens in a row, filled with whole dialogues")
     chapter: int = knob(4096, "dialogues that are packed and shuffled together")
     long_rows: int = knob(8, f"conversations of up to {LONGEST} tokens in a chapter")

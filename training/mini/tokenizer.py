@@ -1,9 +1,9 @@
 """The miniature's tokenizer: Llama-3's byte-level BPE at 4,096 tokens, trained on the miniature's own corpus.
 
-Ids, lowest first: 256 bytes, the numbers 0 to 999 written with two and three digits (1,100 tokens: an order number
-is copied in groups of three, as Llama-3 reads it), the merges learned from the corpus, and last Llama-3's 256 special
-tokens in Llama-3's order. The same texts always give the same file. The chat template writes the begin-of-text
-token itself, so nothing else may add one.
+Ids, lowest first: 256 bytes, the numbers 0 to 999 written with two and three digits (1,100 tokens: an order
+number is copied in groups of three, as Llama-3 reads it), the merges learned from the corpus, and last
+Llama-3's 256 special tokens in Llama-3's order. The same texts always give the same file. The chat template
+writes the begin-of-text token itself, so nothing else may add one.
 """
 
 import json
@@ -89,6 +89,14 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     )
 
 
+def id_of(tokenizer: Tokenizer, name: str) -> int:
+    """The id of a token that must be there."""
+    found = tokenizer.token_to_id(name)
+    if found is None:
+        raise BacktalkError(f"The tokenizer has no token {name}. Build the miniature again.")
+    return found
+
+
 @dataclass(frozen=True)
 class Row:
     """A dialogue as tokens; `learn[i]` says whether token i is one that the model must predict."""
@@ -101,16 +109,16 @@ class RowWriter:
     """Dialogue -> Row, token for token what the chat template gives; content is always plain text."""
 
     def __init__(self, tokenizer: Tokenizer):
-        self._tokenizer = tokenizer
-        self._begin = tokenizer.token_to_id(BEGIN_OF_TEXT)
-        self._end_of_turn = tokenizer.token_to_id(END_OF_TURN)
+        self._plain = Tokenizer.from_str(tokenizer.to_str())
+        self._plain.encode_special_tokens = True  # control tokens come from here alone, never from a content
+        self._begin = id_of(tokenizer, BEGIN_OF_TEXT)
+        self._end_of_turn = id_of(tokenizer, END_OF_TURN)
         self._headers = {role: self._header(role) for role in ("system", "user", "assistant")}
-        tokenizer.encode_special_tokens = True  # control tokens come from the template alone
 
     def rows(self, dialogues: Sequence[Sequence[dict[str, str]]]) -> list[Row]:
         """One row for each dialogue; the model learns its assistant turns, their end included."""
         contents = [message["content"].strip() for messages in dialogues for message in messages]
-        encoded = iter(self._tokenizer.encode_batch_fast(contents, add_special_tokens=False))
+        encoded = iter(self._plain.encode_batch_fast(contents, add_special_tokens=False))
         return [self._row(messages, [next(encoded).ids for _ in messages]) for messages in dialogues]
 
     def _row(self, messages: Sequence[dict[str, str]], contents: list[list[int]]) -> Row:
@@ -122,8 +130,8 @@ class RowWriter:
         return Row(ids, learn)
 
     def _header(self, role: str) -> list[int]:
-        text = f"{START_HEADER}{role}{END_HEADER}\n\n"
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        start, end = id_of(self._plain, START_HEADER), id_of(self._plain, END_HEADER)
+        return [start, *self._plain.encode(role).ids, end, *self._plain.encode("\n\n").ids]
 
 
 def _byte_level(model: models.Model) -> Tokenizer:
@@ -141,8 +149,9 @@ def _byte_level(model: models.Model) -> Tokenizer:
 def _number_tokens() -> tuple[list[str], list[tuple[str, str]]]:
     """The tokens 00-99 and 000-999 and one merge for each.
 
-    A BPE applies its earliest merge first, so a three-digit number is joined at whichever of its two pairs is
-    the smaller: with that rule every number is reached by merges alone, also where whole words are not looked up.
+    A BPE applies its earliest merge first, so a three-digit number is joined at whichever of its two pairs
+    is the smaller: with that rule every number is reached by merges alone, also where whole words are not
+    looked up.
     """
     pairs = [f"{number:02}" for number in range(100)]
     triples = [f"{number:03}" for number in range(1000)]
@@ -162,6 +171,6 @@ def _learn(texts: Iterable[str], wanted: int) -> list[tuple[str, str]]:
     merges = json.loads(scratch.to_str())["model"]["merges"]
     if len(merges) < wanted:
         raise BacktalkError(
-            f"The texts give {len(merges)} merges where {wanted} are wanted: train the tokenizer on more of them."
+            f"The texts give {len(merges)} merges and {wanted} are wanted: train the tokenizer on more."
         )
     return [(left, right) for left, right in merges]

@@ -1,9 +1,9 @@
 """The state of a training and one step of it.
 
-Muon (Keller Jordan, https://kellerjordan.github.io/posts/muon/, as `torch.optim.Muon`) orthogonalises the updates of
-the layers' matrices; embeddings and norms take AdamW. The rate rises, stays, and falls linearly to zero; the weights
-that are released are a moving average over the steps. Steps are counted in tokens, never in time, so that a build
-ends at the same step on any machine.
+Muon (Keller Jordan, https://kellerjordan.github.io/posts/muon/, as `torch.optim.Muon`) orthogonalises the
+updates of the layers' matrices; embeddings and norms take AdamW. The rate rises, stays, and falls linearly
+to zero; the weights that are released are a moving average over the steps. Steps are counted in tokens,
+never in time, so that a build ends at the same step on any machine.
 """
 
 import copy
