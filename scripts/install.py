@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
 
 def install(machine: str) -> None:
     """The whole story; a stamp in `.venv` says that it was told for exactly these files."""
-    wanted = _fingerprint()
+    wanted = fingerprint()
     if _is_current(machine, wanted):
         return
     VENV.mkdir(exist_ok=True)
@@ -46,14 +46,15 @@ def install(machine: str) -> None:
             return
         make_venv()
         install_llama()
-        _install_packages(machine)
+        install_packages(machine)
         if machine == "test":
             subprocess.run([PYTHON, "-m", "scripts.browser"], cwd=ROOT, check=False)
             _stamp("app").write_text(wanted)
         _stamp(machine).write_text(wanted)
 
 
-def _install_packages(machine: str) -> None:
+def install_packages(machine: str) -> None:
+    """What the machine's extras name; torch by itself first, so that no other package decides its version."""
     constraints = ROOT / "constraints" / f"{machine}.txt"
     if machine == "test":
         torch = pinned("torch", constraints)
@@ -63,7 +64,7 @@ def _install_packages(machine: str) -> None:
     pip("install", "-c", constraints, "-e", f"{ROOT}[{EXTRAS[machine]}]", working="still installing")
 
 
-def _fingerprint() -> str:
+def fingerprint() -> str:
     """Changes whenever an install could come out differently."""
     scripts = [
         Path(__file__).with_name(name) for name in ("install.py", "llama.py", "llama.cmake", "environment.py")

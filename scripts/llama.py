@@ -19,6 +19,7 @@ WHEELS = "https://abetlen.github.io/llama-cpp-python/whl/cpu"
 SECONDS_FOR_WHEELS = 5
 CORE_MINUTES = 6  # measured: what one core needs for the libraries that are loaded from Python
 CONSTRAINTS = ROOT / "constraints" / "app.txt"
+CPU_INFO = Path("/proc/cpuinfo")
 CPU_FLAGS = {
     "avx": "GGML_AVX",
     "avx2": "GGML_AVX2",
@@ -74,16 +75,16 @@ def _install_prebuilt(wanted: str) -> bool:
 
 
 def _compile(wanted: str) -> None:
-    _require_compiler()
+    require_compiler()
     cores = os.cpu_count() or 1
     say(f"Compiling {wanted} from source, about {-(-CORE_MINUTES // cores)} minutes on {cores} cores.")
-    options = " ".join([*_cmake_options(), os.environ.get("CMAKE_ARGS", "")]).strip()
+    options = " ".join([*cmake_options(), os.environ.get("CMAKE_ARGS", "")]).strip()
     # Without pip's cache: that may hold a build made with other options, perhaps on another CPU.
     source = ["--force-reinstall", "--no-cache-dir", "--no-binary", NAME, "-c", CONSTRAINTS, wanted]
     pip("install", *source, environment={**os.environ, "CMAKE_ARGS": options}, working="still compiling")
 
 
-def _cmake_options() -> list[str]:
+def cmake_options() -> list[str]:
     """The CPU to compile for, and only the libraries that are loaded from Python."""
     without = [f"-D{CPU_FLAGS[flag]}=OFF" for flag in _lacking_flags()]
     cpu = ["-DGGML_NATIVE=ON"] if _is_native() else ["-DGGML_NATIVE=OFF", *without]
@@ -97,14 +98,14 @@ def _is_native() -> bool:
 def _lacking_flags() -> list[str]:
     """The x86-64-v3 instructions that this CPU lacks; none where /proc/cpuinfo does not speak of them."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = CPU_INFO.read_text().splitlines()
     except OSError:
         return []
     flags = next((line.split() for line in lines if line.startswith("flags")), None)
     return [flag for flag in CPU_FLAGS if flag not in flags] if flags else []
 
 
-def _require_compiler() -> None:
+def require_compiler() -> None:
     """A C and a C++ compiler, under the names by which CMake looks for them."""
     for language, variable, names in (("C", "CC", "cc gcc clang"), ("C++", "CXX", "c++ g++ clang++")):
         tried = shlex.split(os.environ.get(variable, ""))[:1] or names.split()
