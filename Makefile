@@ -4,14 +4,16 @@
 # make lint    ruff and mypy alone
 # make docs    writes docs/help.md anew from `--help` of every verb
 # make bench   every benchmark, each ending in one line of JSON (QUICK=1: at most a minute each)
+# make hub     a Hub on this machine to try the loop against (HUB_PORT=8765)
 # make soak    200 rounds of kill -9 while flags are being saved: none lost, none doubled
 
 PORT ?= 7860
 MODEL ?=
 QUICK ?=
+HUB_PORT ?= 8765
 BIN := .venv/bin
 
-.PHONY: run test setup lint docs bench soak installed-app installed-test
+.PHONY: run test setup lint docs bench hub soak installed-app installed-test
 
 run: installed-app
 	@exec $(BIN)/backtalk chat --port $(PORT) $(if $(MODEL),--model $(MODEL))
@@ -32,6 +34,9 @@ docs: installed-test
 
 bench: installed-test
 	@for file in $$(grep -l __main__ bench/*.py); do $(BIN)/python $$file $(if $(QUICK),--quick) || exit 1; done
+
+hub: installed-test
+	@exec $(BIN)/python -m tests.hub --port $(HUB_PORT)
 
 soak: installed-test
 	@$(BIN)/python bench/kill.py
