@@ -26,6 +26,9 @@ from feedback.schema import VERDICTS, FlagEvent, Message, to_row
 from feedback.taxonomy import taxonomy
 
 WIDTH_IN_A_PIPE = 140  # columns; a terminal has its own
+COLUMNS = {  # of the table, each with what it keeps where there is little room
+    "flag": 8, "when": 16, "verdict": 7, "reasons": 10, "model": 6, "comment or correction": 10, "answer": 10,
+}  # fmt: skip
 SHORT_ID = 8  # characters of an id in the table: enough to name a flag
 STEERING = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]"
@@ -145,8 +148,8 @@ def _fits(event: FlagEvent, args: argparse.Namespace) -> bool:
 
 def _print_table(flags: list[FlagEvent]) -> None:
     table = Table(box=None, pad_edge=False)
-    for name in ("flag", "when", "verdict", "reasons", "model", "comment or correction", "answer"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    for name, narrowest in COLUMNS.items():
+        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=narrowest)
     for event in flags:
         row = _summary(event)
         said = row["comment"] or row["correction"]
@@ -172,7 +175,7 @@ def _summary(event: FlagEvent) -> dict:
     }
 
 
-def _one_line(text: str, longest: int = 60) -> str:
+def _one_line(text: str, longest: int = 50) -> str:
     line = escaped(" ".join(text.split()))
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 

@@ -127,15 +127,16 @@ def draft(message: FlaggedMessage, choice: Choice) -> FlagEvent:
 
 
 def _check(choice: Choice) -> None:
-    """What a page can send wrongly; the rest is checked with the whole event."""
-    texts = (choice.verdict, choice.severity or "", choice.comment or "", choice.correction or "")
-    names = (*(choice.reasons or ()), *choice.hazards)
-    if not all(isinstance(part, str) for part in (*texts, *names)):
+    """What a page can send wrongly before there is an event that can be checked as a whole."""
+    texts = [choice.verdict, choice.severity or "", choice.comment or "", choice.correction or ""]
+    for names in (choice.reasons or (), choice.hazards):
+        texts += names if isinstance(names, tuple | list) else [names]
+    if not all(isinstance(text, str) for text in texts):
         raise FlagError("A part of this flag is not text. Reload the page and choose again.")
     if choice.hazards and choice.reasons is None:
         raise FlagError("A kind of harm was given without a reason. Choose the reason that it belongs to.")
-    if not 0 <= choice.seen_revision < MOST_REVISIONS:
-        raise FlagError(f"The revision {choice.seen_revision} cannot be. Reload the page and choose again.")
+    if type(choice.seen_revision) is not int or not 0 <= choice.seen_revision < MOST_REVISIONS:
+        raise FlagError("The revision of this flag is no revision. Reload the page and choose again.")
 
 
 def _identity(message: FlaggedMessage, choice: Choice) -> FlagEvent:
