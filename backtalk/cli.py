@@ -75,6 +75,9 @@ def _run(words: list[str]) -> int:
     if words[0] == "--version":
         print(f"backtalk {__version__}")
         return 0
+    if words[1:] in (["--help"], ["-h"]) and words[0] not in VERBS and (verbs := _verbs_under(words[0])):
+        print("\n".join(_lines(verbs)))
+        return 0
     name = _verb(words)
     argv = words[len(name.split()) :]
     try:
@@ -96,12 +99,17 @@ def _verb(words: list[str]) -> str:
             return name
         if name in LATER:
             raise WordsError(f"backtalk {name} ({LATER[name]}) comes with a later release.")
-    seconds = [verb.split()[1] for verb in VERBS if verb.startswith(f"{words[0]} ")]
-    if seconds:
-        raise WordsError(f"backtalk {words[0]} needs one of: {', '.join(seconds)}. See: backtalk --help")
+    if verbs := _verbs_under(words[0]):
+        needed = ", ".join(name.split()[1] for name in verbs)
+        raise WordsError(f"backtalk {words[0]} needs one of: {needed}. See: backtalk {words[0]} --help")
     raise WordsError(
         f"There is no verb '{words[0]}'.{nearest(words[0], [*VERBS, *LATER])} See: backtalk --help"
     )
+
+
+def _verbs_under(word: str) -> dict[str, str]:
+    """The verbs of two words that begin with `word`, each with its sentence."""
+    return {name: sentence for name, (_, sentence) in VERBS.items() if name.startswith(f"{word} ")}
 
 
 def help_text() -> str:
@@ -111,10 +119,10 @@ def help_text() -> str:
         "",
         "A chat with a small language model that learns from what its users flag.",
         "",
-        *(f"  {name:<15}{sentence}" for name, (_, sentence) in VERBS.items()),
+        *_lines({name: sentence for name, (_, sentence) in VERBS.items()}),
         "",
         "With a later release:",
-        *(f"  {name:<15}{sentence}" for name, sentence in LATER.items()),
+        *_lines(LATER),
         "",
         "Each verb says more: backtalk VERB --help",
         "",
@@ -122,6 +130,10 @@ def help_text() -> str:
         '  backtalk ask "where is my order 4821?"',
     ]
     return "\n".join(lines)
+
+
+def _lines(verbs: dict[str, str]) -> list[str]:
+    return [f"  {name:<15}{sentence}" for name, sentence in verbs.items()]
 
 
 def _print_any_character() -> None:

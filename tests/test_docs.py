@@ -10,8 +10,9 @@ import pytest
 
 from backtalk import __version__
 from backtalk.card import Card
+from backtalk.cli import VERBS
 from feedback.schema import FlagEvent
-from scripts.write_help import PAGE, write_help
+from scripts.write_help import PAGE, help_of, write_help
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
@@ -25,6 +26,11 @@ def read(name: str) -> str:
 def test_the_help_page_is_what_the_verbs_say() -> None:
     """Out of date: `make docs` writes it anew."""
     assert PAGE.read_text(encoding="utf-8") == write_help()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_every_verb_ends_in_an_example(verb: str) -> None:
+    assert f"\n\nexample:\n  backtalk {verb}" in help_of(verb)
 
 
 def test_every_column_of_a_flag_is_explained() -> None:

@@ -85,8 +85,8 @@ def test_a_module_of_ours_that_is_missing_is_a_defect(verb: Any) -> None:
     ("words", "sentence"),
     [
         (["chta"], "There is no verb 'chta'. Did you mean 'chat'? See: backtalk --help"),
-        (["mini"], "backtalk mini needs one of: build, evaluate. See: backtalk --help"),
-        (["mini", "biuld"], "backtalk mini needs one of: build, evaluate. See: backtalk --help"),
+        (["mini"], "backtalk mini needs one of: build, evaluate. See: backtalk mini --help"),
+        (["mini", "biuld"], "backtalk mini needs one of: build, evaluate. See: backtalk mini --help"),
         (["train", "recipe.yaml"], "backtalk train (one run of a recipe) comes with a later release."),
         (
             ["flags", "purge"],
@@ -107,6 +107,14 @@ def test_help_lists_every_verb_once(capsys: pytest.CaptureFixture[str]) -> None:
     for name in [*cli.VERBS, *cli.LATER]:
         assert len([line for line in lines if line.startswith(f"  {name}  ")]) == 1
     assert not cli.VERBS.keys() & cli.LATER.keys()
+
+
+def test_help_of_a_first_word_lists_its_verbs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["mini", "--help"]) == 0
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
+        ["mini", "build"],
+        ["mini", "evaluate"],
+    ]
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
