@@ -32,7 +32,7 @@ NAMESPACE = uuid.UUID("6b1c3a52-7d0e-5f43-9a86-2f4c0d1e8b97")  # never change it
 
 MOST_REASONS = 4
 MOST_REVISIONS = 1_000_000
-MOST_MESSAGES = 400  # of a conversation that an event keeps; Shown.omitted counts the earlier ones
+MOST_MESSAGES = 2_000  # of a conversation that an event keeps; Shown.omitted counts the earlier ones
 MOST_SHOWN = 512_000  # characters of these messages together
 LONGEST_ANSWER = 64_000
 LONGEST_COMMENT = 4_000
@@ -88,7 +88,7 @@ class Sent:
     """What the model was given: this system prompt, then these messages in this order, the question last."""
 
     history_mode: str = column.text(20, one_of=HISTORY_MODES)
-    message_ids: tuple[str, ...] = column.several(2_000, 128)
+    message_ids: tuple[str, ...] = column.several(MOST_MESSAGES, 128)
     truncated_turns: int = column.count()
     prompt_tokens: int = column.count()
     system_prompt: str = column.text(LONGEST_ANSWER, free=True)
