@@ -2,8 +2,8 @@
 
     backtalk chat --model mini --port 7860
 
-The port is taken first, so that a port in use is said at once and the first visitor sees a page while the rest
-is imported; the model loads beside it. SIGTERM and Ctrl-C end it with exit code 0.
+The port is taken first, so that a port in use is said at once and the first visitor sees a page while the
+rest is imported; the model loads beside it. SIGTERM and Ctrl-C end it with exit code 0.
 """
 
 import errno
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from app.settings import Settings
 from backtalk.config import add_flags, from_sources
-from backtalk.errors import BacktalkError, WordsError
+from backtalk.errors import WordsError
 from backtalk.verb import Parser
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 GOODBYE_SECONDS = 1  # for streams to end; then their connections are closed
 BACKLOG = 128
 PORTS_TRIED = 20
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 ANYWHERE = ("0.0.0.0", "::")
 
 
@@ -43,6 +44,8 @@ def serve(settings: Settings) -> int:
     from app.ui.waiting import WaitingRoom
     from app.ui.words import read_words
 
+    for number in SIGNALS:
+        signal.signal(number, leave_at_once)
     with listen(settings.host, settings.port) as listener:
         print(f"Backtalk is starting on {address(settings)}", flush=True)
         desk = Desk.for_model(settings.model, settings.context, settings.threads).start()
@@ -77,7 +80,7 @@ def web_server(desk: "Desk", settings: Settings) -> "uvicorn.Server":
     from app.flagging import Flagging
     from app.ui.page import build, serve_page
 
-    app = serve_page(build(desk, Flagging.at_home(), settings))
+    app = serve_page(build(desk, Flagging.at_home(), settings), settings)
     return uvicorn.Server(
         uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GOODBYE_SECONDS, lifespan="on")
     )
@@ -90,13 +93,18 @@ def run_until_signal(server: "uvicorn.Server", listener: socket.socket) -> None:
         server.force_exit = server.should_exit
         server.should_exit = True
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, leave)
     # In a thread of its own, uvicorn leaves the signals to us: it would end with the signal's code, not 0.
     running = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web server")
     running.start()
     while running.is_alive():
         running.join(0.2)
+
+
+def leave_at_once(_signal: int, _frame: FrameType | None) -> None:
+    """Before anybody can have asked anything there is nothing to end."""
+    sys.exit(0)
 
 
 def tell_state(desk: "Desk") -> None:

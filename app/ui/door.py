@@ -8,17 +8,17 @@ internal fault with one sentence after. Every page says which hosts it may load 
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OPEN = {
     "GET": re.compile(
-        r"/|/page/[\w.-]+|/(assets|static)/[\w./-]+|/theme\.css|/favicon\.ico|/robots\.txt|/config|/health"
-        r"|/gradio_api/(startup-events|info|app_id|heartbeat/\w+|queue/data|queue/status|call/\w+/\w+)"
+        r"/|/page/\w+/[\w.-]+|/(assets|static)/[\w./-]+|/theme\.css|/favicon\.ico|/robots\.txt|/config|/health"
+        r"|/gradio_api/(startup-events|info|app_id|heartbeat/\w+|call/\w+/\w+)"
     ),
-    "POST": re.compile(r"/gradio_api/(?P<kind>call|run)/(?P<name>\w+)|/gradio_api/(queue/join|cancel|reset)"),
+    "POST": re.compile(r"/gradio_api/(?P<way>call|run)/(?P<name>\w+)"),
 }
 LARGEST_REQUEST = 32 * 2**20  # bytes: a conversation of some 20,000 messages
 HEADERS = [
@@ -27,7 +27,8 @@ HEADERS = [
     (
         b"content-security-policy",
         # Gradio writes inline scripts and builds functions from its templates; everything else stays at home.
-        b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+        b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+        b"style-src 'self' 'unsafe-inline'; "
         b"img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
         b"base-uri 'self'; form-action 'self'",
     ),
@@ -37,10 +38,11 @@ Json = dict[str, Any]
 
 
 class Door:
-    """ASGI middleware; `arguments` says how many arguments each named endpoint takes."""
+    """ASGI middleware. `endpoints`: name to "call" (queued) or "run"; `early`: files the page soon needs."""
 
-    def __init__(self, app: ASGIApp, arguments: Mapping[str, int]):
-        self._app, self._arguments = app, arguments
+    def __init__(self, app: ASGIApp, endpoints: Mapping[str, str], early: Sequence[str] = ()):
+        self._app, self._endpoints = app, endpoints
+        self._early = [(b"link", ", ".join(_preload(file) for file in early).encode())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,37 +63,36 @@ class Door:
         if body is None:
             await _say(send, 413, f"The request is larger than {LARGEST_REQUEST >> 20} MiB.")
             return
-        fault = self._fault_of(way_in, body)
-        if fault:
-            await _say(send, 422, fault)
+        try:
+            data = self._checked(way_in, body)
+        except ValueError as fault:
+            await _say(send, 422, str(fault))
             return
-        await self._pass_on(scope, _replay(body, receive), send)
+        await self._pass_on(scope, _replay(json.dumps({"data": data}).encode(), receive), send)
 
-    def _fault_of(self, way_in: re.Match[str], body: bytes) -> str:
-        """Why a call of a named endpoint cannot be right, or an empty string."""
+    def _checked(self, way_in: re.Match[str], body: bytes) -> list[Json]:
+        """The one object that an endpoint takes; what else Gradio would understand stays outside."""
+        way, name = way_in["way"], way_in["name"]
+        if name not in self._endpoints:
+            raise ValueError(f"There is no endpoint '{name[:60]}'. Known are {', '.join(self._endpoints)}.")
+        if self._endpoints[name] != way:
+            raise ValueError(f"The endpoint {name} is asked at /gradio_api/{self._endpoints[name]}/{name}.")
         try:
             value = json.loads(body)
         except (ValueError, RecursionError):
-            return "The request is not JSON."
-        name = way_in["name"]
-        if name is None:
-            return ""
-        if name not in self._arguments:
-            return f"There is no endpoint '{name[:60]}'. See /gradio_api/info."
+            raise ValueError("The request is not JSON.") from None
         data = value.get("data") if isinstance(value, dict) else None
-        wanted = self._arguments[name]
-        if not isinstance(data, list) or len(data) != wanted:
-            return f'The endpoint {name} takes {{"data": [...]}} with {wanted} value{"s" * (wanted != 1)}.'
-        return ""
+        if not isinstance(data, list) or len(data) != 1 or not isinstance(data[0], dict):
+            raise ValueError(f'The endpoint {name} takes {{"data": [{{...}}]}}: a list with one object.')
+        return data
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        guard = _Guard(send)
+        guard = _Guard(send, [*HEADERS, *(self._early if scope["path"] == "/" else ())])
         try:
             await self._app(scope, receive, guard)
         except Exception as fault:  # Gradio has answered already or never will; say it once, calmly
             print(f"A request to {scope['path']} failed: {fault!r}", file=sys.stderr)
-            if not guard.begun:
-                await _say(send, 500, INTERNAL)
+            await guard.close()
 
 
 INTERNAL = "Something went wrong on the server; nothing is lost. Please try again."
@@ -100,19 +101,35 @@ INTERNAL = "Something went wrong on the server; nothing is lost. Please try agai
 class _Guard:
     """Passes an answer on with our headers; the text of an internal fault is replaced by one sentence."""
 
-    def __init__(self, send: Send):
-        self._send, self.begun, self._hushed = send, False, False
+    def __init__(self, send: Send, headers: Sequence[tuple[bytes, bytes]]):
+        self._send, self._headers = send, headers
+        self._begun = self._done = False
 
     async def __call__(self, message: Message) -> None:
+        if self._done:
+            return
         if message["type"] == "http.response.start":
-            self.begun = True
             if message["status"] == 500:
-                self._hushed = True
-                await _say(self._send, 500, INTERNAL)
+                await self.close()
                 return
-            message = {**message, "headers": [*message["headers"], *HEADERS]}
-        if not self._hushed:
-            await self._send(message)
+            self._begun = True
+            message = {**message, "headers": [*message["headers"], *self._headers]}
+        elif message["type"] == "http.response.body":
+            self._done = not message.get("more_body")
+        await self._send(message)
+
+    async def close(self) -> None:
+        """Ends an answer that the app behind the door did not end."""
+        if self._begun and not self._done:
+            await self._send({"type": "http.response.body", "body": b""})
+        elif not self._begun:
+            await _say(self._send, 500, INTERNAL)
+        self._begun = self._done = True
+
+
+def _preload(file: str) -> str:
+    """A browser fetches it beside Gradio's own scripts, not after them."""
+    return f"<{file}>; rel={'modulepreload' if file.endswith('.js') else 'preload; as=style'}"
 
 
 def _way_in(method: str, path: str) -> re.Match[str] | None:

@@ -1,9 +1,12 @@
 """The page around the tabs: shell, style, scripts and the data that they start with.
 
-blocks = build(desk, flagging, settings)
-app = serve_page(blocks)      a FastAPI app: the page, its files and Gradio's queue behind one door
+    blocks = build(desk, flagging, settings)
+    app = serve_page(blocks, settings)
+
+Promise: the app serves the page, its own files and Gradio's queue behind one door, and nothing else.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from string import Template
@@ -12,14 +15,10 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.responses import Response
 
 from app.answering import Desk
-from app.conversation import (
-    BOUNDS,
-    LONGEST_MESSAGE,
-    LONGEST_SYSTEM_PROMPT,
-    Controls,
-)
+from app.conversation import BOUNDS, LONGEST_MESSAGE, LONGEST_SYSTEM_PROMPT, Controls
 from app.settings import Settings
 from app.ui.chat import Chat, Flags
 from app.ui.door import Door
@@ -30,7 +29,7 @@ FOLDER = Path(__file__).parent
 WEB = FOLDER / "web"
 MOST_WAITING = 32  # questions in the queue; more are asked to come back in a moment
 MOST_REASONS = 4
-START = 'import(new URL("page/main.js", document.baseURI)).then(({ start }) => start(element));'
+PAPER, PAPER_DARK = "#faf8f4", "#171614"  # --paper of page.css
 FONT = ["system-ui", "sans-serif"]  # names only: a font of the visitor's machine, nothing is fetched
 
 
@@ -40,25 +39,25 @@ def build(desk: Desk, flags: Flags, settings: Settings) -> gr.Blocks:
     with gr.Blocks(title=words["title"], analytics_enabled=False) as blocks:
         gr.HTML(
             html_template=Template((FOLDER / "shell.html").read_text(encoding="utf-8")).substitute(words),
-            js_on_load=START,
+            js_on_load=f'import(new URL("{files_at(settings)}/main.js", document.baseURI))'
+            ".then(({ start }) => start(element));",
             apply_default_css=False,
         )
         Chat(desk, flags).endpoints()
-    blocks.queue(max_size=MOST_WAITING)
-    blocks.head = head(words, settings)
-    return blocks
+    return blocks.queue(max_size=MOST_WAITING)
 
 
-def serve_page(blocks: gr.Blocks) -> FastAPI:
+def serve_page(blocks: gr.Blocks, settings: Settings) -> FastAPI:
     """The web app: our own files beside Gradio, and the door before both."""
     app = FastAPI(openapi_url=None)
-    app.mount("/page", StaticFiles(directory=WEB))
+    folder = files_at(settings)
+    app.mount(f"/{folder}", Files(WEB, "no-store" if settings.dev else "max-age=31536000, immutable"))
     gr.mount_gradio_app(
         app,
         blocks,
         path="/",
-        theme=gr.themes.Base(font=FONT, font_mono=["ui-monospace", "monospace"]),
-        head=blocks.head,
+        theme=theme(),
+        head=head(read_words(), settings),
         footer_links=[],
         favicon_path=str(WEB / "icon.svg"),
         run_history=False,
@@ -68,21 +67,48 @@ def serve_page(blocks: gr.Blocks) -> FastAPI:
         mcp_server=False,
         show_error=False,
     )
-    app.add_middleware(Door, arguments={fn.api_name: len(fn.inputs) for fn in blocks.fns.values()})
+    endpoints = {str(fn.api_name): "call" if fn.queue else "run" for fn in blocks.fns.values()}
+    early = sorted(f"{folder}/{path.name}" for path in WEB.iterdir() if path.suffix in (".css", ".js"))
+    app.add_middleware(Door, endpoints=endpoints, early=early)
     return app
+
+
+class Files(StaticFiles):
+    """The files of a folder, each with one rule for how long a browser may keep it."""
+
+    def __init__(self, folder: Path, cache: str):
+        super().__init__(directory=folder)
+        self._cache = cache
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        response = super().file_response(*args, **options)
+        response.headers["cache-control"] = self._cache
+        return response
+
+
+def files_at(settings: Settings) -> str:
+    """The address of our files; it changes with them, so that a browser never mixes two releases."""
+    if settings.dev:
+        return "page/dev"
+    content = b"".join(path.read_bytes() for path in sorted(WEB.iterdir()))
+    return f"page/{hashlib.sha256(content).hexdigest()[:12]}"
+
+
+def theme() -> gr.themes.Base:
+    """Gradio's own colours where they show: before our style is there."""
+    base = gr.themes.Base(font=FONT, font_mono=["ui-monospace", "monospace"])
+    return base.set(body_background_fill=PAPER, body_background_fill_dark=PAPER_DARK)
 
 
 def head(words: dict[str, Any], settings: Settings) -> str:
     """What the page's head holds: the colours chosen before, our style, and the scripts' data."""
     data = json.dumps(start_data(words, settings)).replace("<", "\\u003c")  # no text can end the element
-    scripts = sorted(path.name for path in WEB.glob("*.js"))
     return "\n".join(
         [
             '<meta name="color-scheme" content="light dark">',
             "<script>try { document.documentElement.dataset.theme = "
             'localStorage.getItem("backtalk.theme") ?? "" } catch {}</script>',
-            '<link rel="stylesheet" href="page/page.css">',
-            *(f'<link rel="modulepreload" href="page/{name}">' for name in scripts),
+            f'<link rel="stylesheet" href="{files_at(settings)}/page.css">',
             f'<script type="application/json" id="backtalk-data">{data}</script>',
         ]
     )

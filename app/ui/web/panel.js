@@ -4,11 +4,10 @@
 import { h, mostReasons, say, taxonomy, words } from "./dom.js";
 
 const SEVERITIES = ["minor", "major", "critical"];
-const OPEN_GROUPS = ["good", "bad"];  // the others unfold on a click
 
 export class Panel {
-  constructor({ place, message, flag, allowed, save, changed, leave }) {
-    Object.assign(this, { place, message, flag, allowed, send: save, changed, leave });
+  constructor({ place, message, flag, allowed, save, changed, leave, reveal }) {
+    Object.assign(this, { place, message, flag, allowed, send: save, changed, leave, reveal });
     this.isOpen = false;
     this.verdict = "";
     this.waiting = Promise.resolve();
@@ -25,7 +24,7 @@ export class Panel {
     if (!this.form) this.#build();
     this.place.replaceChildren(this.form);
     this.changed();
-    this.form.scrollIntoView({ block: "nearest" });
+    this.reveal();
   }
 
   close() {
@@ -125,15 +124,14 @@ export class Panel {
 
   #showVerdict(kept = null) {
     if (!this.form) return;
-    const pick = (verdict) => this.radio("direction", verdict, words[`direction_${verdict}`], this.verdict === verdict, () => this.vote(verdict));
+    const pick = (verdict) => this.#radio("direction", verdict, words[`direction_${verdict}`], this.verdict === verdict, () => this.vote(verdict));
     this.directions.replaceChildren(h("legend", {}, words.direction), pick("good"), pick("bad"));
     if (!this.verdict) { this.more.replaceChildren(this.status); return; }
     if (this.drawn === this.verdict && !kept) return;
     this.drawn = this.verdict;
-    const reasons = kept?.reasons ?? [];
     const isBad = this.verdict === "bad";
     this.more.replaceChildren(
-      ...taxonomy[this.verdict].map((group) => this.#group(group, reasons, kept?.hazards ?? [])),
+      ...this.#reasons(kept?.reasons ?? [], kept?.hazards ?? []),
       ...(isBad ? [this.#severity(kept?.severity ?? "")] : []),
       field(words.comment, this.comment),
       ...(isBad ? [field(words.correction, this.correction, words.correction_note)] : []),
@@ -145,15 +143,18 @@ export class Panel {
     this.#limit();
   }
 
+  /** The verdict's own reasons stand open; faults of the page, harm and the rest unfold on a click. */
+  #reasons(chosen, hazards) {
+    const [own, ...others] = taxonomy[this.verdict].map((group) => this.#group(group, chosen, hazards));
+    own.querySelector("legend").append(h("small", {}, say("reasons_note", { most: mostReasons })));
+    const isOpen = others.some((group) => group.querySelector("input:checked"));
+    return [own, h("details", { open: isOpen }, h("summary", {}, words.more_reasons), ...others)];
+  }
+
   #group({ direction, reasons }, chosen, hazards) {
-    const chips = h("div", { class: "chips" }, ...reasons.map((reason) => chip("reason", reason.id, reason.label, chosen.includes(reason.id), reason.hint)));
+    const chips = reasons.map((reason) => chip("reason", reason.id, reason.label, chosen.includes(reason.id), reason.hint));
     const harms = reasons.filter((reason) => reason.hazards.length > 1).map((reason) => this.#hazards(reason, hazards, chosen.includes(reason.id)));
-    const title = words[`reasons_${direction}`];
-    if (OPEN_GROUPS.includes(direction)) {
-      return h("fieldset", {}, h("legend", {}, title, h("small", {}, ` ${say("reasons_note", { most: mostReasons })}`)), chips);
-    }
-    const isChosen = reasons.some((reason) => chosen.includes(reason.id));
-    return h("details", { open: isChosen }, h("summary", {}, title), h("fieldset", { "aria-label": title }, chips, ...harms));
+    return h("fieldset", {}, h("legend", {}, words[`reasons_${direction}`]), h("div", { class: "chips" }, ...chips), ...harms);
   }
 
   #hazards(reason, chosen, isShown) {
@@ -162,11 +163,11 @@ export class Panel {
   }
 
   #severity(chosen) {
-    const pick = (name) => this.radio("severity", name, words[`severity_${name}`], chosen === name);
+    const pick = (name) => this.#radio("severity", name, words[`severity_${name}`], chosen === name);
     return h("fieldset", { class: "segments wide" }, h("legend", {}, words.severity), ...SEVERITIES.map(pick));
   }
 
-  radio(name, value, text, checked, onchange = () => {}) {
+  #radio(name, value, text, checked, onchange = () => {}) {
     const box = h("input", { type: "radio", name, value, checked, onchange });
     return h("label", {}, box, h("span", {}, text));
   }

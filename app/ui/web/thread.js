@@ -204,8 +204,17 @@ export class Thread {
       save: (choice) => this.#save(message, choice),
       changed: () => turn.refresh(),
       leave: () => turn.flagButton.focus(),
+      reveal: () => this.#reveal(turn),
     });
     return turn.panel;
+  }
+
+  /** Scrolls down to an open panel, but never so far that the buttons above it leave the view. */
+  #reveal({ element, place }) {
+    const view = this.scroll.getBoundingClientRect();
+    const below = place.getBoundingClientRect().bottom - view.bottom;
+    const above = element.querySelector(".acts").getBoundingClientRect().top - view.top;
+    this.scroll.scrollBy({ top: Math.max(0, Math.min(below, above)) });
   }
 
   /** The first click counts; the same click again takes it back. */
