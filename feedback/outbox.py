@@ -217,25 +217,20 @@ class Outbox:
             return False
 
     def _reopen_if_replaced(self) -> None:
-        if not self._is_in_place():
-            self._connection.close()
-            self._open()
+        if self._is_in_place():
+            return
+        with suppress(sqlite3.Error):  # what the log still holds goes into the file, wherever it is now
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.close()
+        self._open()
 
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with _sole_opener(self.path):
-            connection = _connect(self.path, self._wait)
-            try:
-                sound = connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
-            except sqlite3.DatabaseError as fault:
-                if _code(fault) != sqlite3.SQLITE_CORRUPT:
-                    raise
-                sound = False
-            if sound:
-                _migrate(connection, self.path)
-            else:
-                connection.close()
-                connection = self._replace_damaged()
+            if not self.path.exists():
+                _move_aside(self.path)  # a log that lost its file would be deleted by SQLite
+            connection = _connect_if_sound(self.path, self._wait) or self._replace_damaged()
+            _migrate(connection, self.path)
             self._connection, self._opened = connection, os.stat(self.path)
             sync_folder(self.path.parent)
 
@@ -249,6 +244,20 @@ class Outbox:
             "could be read were carried over. Keep that file: more may be recovered from it by hand."
         )
         return connection
+
+
+def _connect_if_sound(path: Path, wait: float) -> sqlite3.Connection | None:
+    """A connection to a database whose pages hold together; None where it is damaged."""
+    try:
+        connection = _connect(path, wait)
+        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok":
+            return connection
+    except sqlite3.DatabaseError as fault:
+        if _code(fault) != sqlite3.SQLITE_CORRUPT:
+            raise
+        return None
+    connection.close()
+    return None
 
 
 def _connect(path: Path, wait: float) -> sqlite3.Connection:
@@ -330,9 +339,7 @@ def _code(fault: sqlite3.Error) -> int:
 
 
 def _move_aside(path: Path) -> Path:
-    aside = path.with_name(
-        f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
-    )
+    aside = path.with_name(f"{path.name}.aside-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}")
     for suffix in (
         "-wal",
         "-shm",
@@ -347,6 +354,7 @@ def _carry_over(aside: Path, connection: sqlite3.Connection) -> int:
     """Copies the events that can be read, from both ends towards the damage; returns how many."""
     found: dict[int, tuple[FlagEvent, str]] = {}
     with suppress(sqlite3.Error), closing(sqlite3.connect(aside)) as damaged:
+        damaged.execute("PRAGMA writable_schema = ON")  # a file that was cut short is then read all the same
         for order in ("ASC", "DESC"):
             with suppress(sqlite3.Error):
                 for seq, segment, row in damaged.execute(

@@ -210,22 +210,20 @@ def test_an_outbox_of_a_newer_version_is_not_touched(path: Path) -> None:
         Outbox(path)
 
 
+@pytest.mark.parametrize("place", ["schema", "middle", "end"])
 def test_a_damaged_outbox_is_moved_aside_and_what_can_be_read_is_carried_over(
-    path: Path, message: FlaggedMessage
+    path: Path, message: FlaggedMessage, place: str
 ) -> None:
     with closing(Outbox(path)) as outbox:
         ids = [save(outbox, message, number) for number in range(40)]
         save_flag(outbox, replace(message, message_id="answer-0"), Choice("good"))
-    _damage(path)
+    _damage(path, place)
     with closing(Outbox(path)) as outbox:
-        assert "was damaged" in outbox.notice and path.name in outbox.notice
+        assert "was damaged" in outbox.notice
         standing = {event.flag_id for event in outbox.standing()}
-        assert standing < set(ids) and len(standing) >= 20
+        assert standing <= set(ids) and len(standing) >= (0 if place == "schema" else 20)
         save(outbox, message, 99)
-    aside = [
-        found for found in path.parent.glob("outbox.sqlite.damaged-*") if not found.name.endswith("-wal")
-    ]
-    assert aside and aside[0].stat().st_size > 0
+    assert [aside.stat().st_size > 0 for aside in path.parent.glob("outbox.sqlite.aside-*")] == [True]
     with closing(Outbox(path)) as outbox:
         assert outbox.notice == "" and len(list(outbox.standing())) == len(standing) + 1
 
@@ -234,14 +232,32 @@ def test_a_damaged_outbox_is_moved_aside_and_what_can_be_read_is_carried_over(
 def test_a_flag_saved_after_the_file_went_away_is_not_lost(
     path: Path, outbox: Outbox, message: FlaggedMessage, act: str
 ) -> None:
-    """SQLite would go on writing to the file that nobody can find any more, and say that all is well."""
-    save(outbox, message)
-    path.unlink() if act == "deleted" else path.rename(path.with_name("elsewhere.sqlite"))
-    for suffix in ("-wal", "-shm"):
-        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    """SQLite would go on writing to a file that nobody can find any more, and say that all is well."""
+    before = save(outbox, message)
+    elsewhere = path.with_name("elsewhere.sqlite")
+    path.unlink() if act == "deleted" else path.rename(elsewhere)
     flag = save(outbox, message, 1)
     with closing(Outbox(path)) as other:
         assert [event.flag_id for event in other.standing()] == [flag]
+    if act == "moved":
+        with closing(Outbox(elsewhere)) as other:
+            assert [event.flag_id for event in other.standing()] == [before]
+
+
+def test_a_log_that_lost_its_file_is_kept(path: Path, message: FlaggedMessage) -> None:
+    """Somebody moved outbox.sqlite alone; what was saved last is still in its log."""
+    kept = path.with_name("kept.sqlite")
+    with closing(Outbox(path)) as outbox:
+        flag = save(outbox, message)
+        for suffix in ("", "-wal"):
+            Path(f"{kept}{suffix}").write_bytes(Path(f"{path}{suffix}").read_bytes())
+    Path(f"{path}-wal").write_bytes(Path(f"{kept}-wal").read_bytes())
+    path.unlink()
+    Outbox(path).close()
+    (log,) = path.parent.glob("outbox.sqlite.aside-*-wal")
+    log.rename(f"{kept}-wal")
+    with closing(Outbox(kept)) as outbox:
+        assert [event.flag_id for event in outbox.standing()] == [flag]
 
 
 def test_a_file_replaced_during_a_save_gets_the_flag_too(
@@ -268,12 +284,15 @@ def test_on_a_space_saved_is_called_received(
     assert save_flag(outbox, message, Choice("bad")).sentence == "Received."
 
 
-def _damage(path: Path) -> None:
-    """Overwrites a page in the middle of the file, as a failing disk would."""
+def _damage(path: Path, place: str) -> None:
+    """What a failing disk does: part of the schema, a page in the middle, or the last pages are gone."""
     size = path.stat().st_size
     with open(path, "r+b") as file:
-        file.seek(size // 2 // 4096 * 4096)
-        file.write(b"\xff" * 4096)
+        if place == "end":
+            file.truncate(size // 4096 * 3 // 4 * 4096)
+            return
+        file.seek(200 if place == "schema" else size // 2 // 4096 * 4096)
+        file.write(b"\xff" * 3800)
 
 
 def _lines(path: Path, message: FlaggedMessage, count: int) -> list[str]:

@@ -1,0 +1,200 @@
+"""A maintainer's decision on a flag, `review/1`: append-only events, each knowing the one that it follows.
+
+    decisions = Decisions.at_home()
+    decisions.decide(Review(flag_id=..., state="accepted", by="ada", matter=matter_of(event)), after="")
+
+Two maintainers at once do not overwrite each other: a decision is only taken if the last one on its flag is
+still the one that the maintainer saw. Where two machines decided apart, the first one counts and the other is
+overtaken, in whatever order the events arrive. A decision speaks of what the flag said at that time: when its
+contributor changes the vote or the correction, the flag is new again.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from backtalk.errors import BacktalkError, FlagError
+from backtalk.files import canonical_json, sync_folder
+from backtalk.home import home
+from feedback import columns as column
+from feedback.columns import clean, map_texts, plain, read
+from feedback.redact import mask
+from feedback.schema import LONGEST_COMMENT, LONGEST_CORRECTION, FlagEvent, new_event_id, now
+
+FORMAT = "review/1"
+NAME = "reviews.jsonl"
+STATES = ("new", "accepted", "rejected", "needs_reference", "system", "safety")  # "agreed" is computed
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One decision. `correction`: the maintainer's own wording, in place of the contributor's."""
+
+    format: str = column.text(20, one_of=(FORMAT,), default=FORMAT)
+    review_id: str = column.text(36, name=True)
+    flag_id: str = column.text(36, name=True)
+    after: str = column.text(36, name=True)
+    state: str = column.text(20, one_of=STATES, default="new")
+    by: str = column.text(80)
+    at: str = column.text(40, name=True)
+    note: str = column.text(LONGEST_COMMENT, free=True)
+    correction: str = column.text(LONGEST_CORRECTION, free=True)
+    matter: str = column.text(64, name=True)
+    content_hash: str = column.text(64, name=True)
+
+
+class OvertakenError(BacktalkError):
+    """Somebody decided on this flag since it was looked at; nothing was written."""
+
+
+def matter_of(event: FlagEvent) -> str:
+    """A hash of what a maintainer judges: answer, vote, reasons, words. Consent may change without it."""
+    reasons = sorted(reason.id for reason in event.reasons)
+    words = [event.answer.text, event.verdict, *reasons, event.comment, event.correction.text]
+    return hashlib.sha256(canonical_json(words)).hexdigest()
+
+
+def content_hash(review: Review) -> str:
+    """SHA-256 of the canonical row without this column."""
+    return hashlib.sha256(canonical_json(plain(replace(review, content_hash="")))).hexdigest()
+
+
+def from_row(row: Any) -> Review:
+    """The review of a row; anything that breaks the format is refused with a reason."""
+    faults: list[str] = []
+    review = read(Review, row, "", faults)
+    if not faults:
+        needed = ("review_id", "flag_id", "by", "at", "matter")
+        faults = [f"{name} is empty" for name in needed if not getattr(review, name)]
+        if review.content_hash != content_hash(review):
+            faults.append("content_hash does not belong to the content")
+    if faults:
+        raise FlagError(f"This review was refused: {'; '.join(faults[: column.MOST_FAULTS])}.")
+    return review
+
+
+def to_row(review: Review) -> dict[str, Any]:
+    """The review as one JSON line holds it."""
+    return plain(review)
+
+
+def standing(reviews: Iterable[Review]) -> dict[str, Review]:
+    """The last decision on each flag, the same in whatever order they arrive.
+
+    From the first decision on, each is followed by the earliest of those that saw it as the last.
+    """
+    followers: dict[tuple[str, str], Review] = {}
+    flags = set()
+    for review in reviews:
+        place = (review.flag_id, review.after)
+        known = followers.get(place)
+        if known is None or _order(review) < _order(known):
+            followers[place] = review
+        flags.add(review.flag_id)
+    return {name: last for name in sorted(flags) if (last := _last(name, followers))}
+
+
+def _order(review: Review) -> tuple[str, str, str]:
+    return review.at, review.review_id, review.content_hash
+
+
+def _last(flag: str, followers: Mapping[tuple[str, str], Review]) -> Review | None:
+    last, seen = None, {""}
+    review = followers.get((flag, ""))
+    while review and review.review_id not in seen:  # a forged circle ends where it began
+        last = review
+        seen.add(review.review_id)
+        review = followers.get((flag, review.review_id))
+    return last
+
+
+class Decisions:
+    """The decisions of one machine: a file of JSON lines that only grows, each line on disk when it is told."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @staticmethod
+    def at_home() -> "Decisions":
+        """Those in the state folder."""
+        return Decisions(home() / NAME)
+
+    def decide(self, draft: Review, after: str) -> Review:
+        """Writes the decision if `after` still is the last one on its flag; else OvertakenError."""
+        review = _completed(draft, after)
+        from_row(to_row(review))
+        with self._alone():
+            last = self.last(review.flag_id)
+            if (last.review_id if last else "") != after:
+                raise OvertakenError(_overtaken(review.flag_id, last))
+            self._append(review)
+        return review
+
+    def last(self, flag: str) -> Review | None:
+        """The decision that stands for a flag."""
+        return self.standing().get(flag)
+
+    def standing(self) -> dict[str, Review]:
+        """The decision that stands for each flag."""
+        return standing(self.events())
+
+    def history(self, flag: str) -> list[Review]:
+        """Every decision on a flag, also those that were overtaken, the first one first."""
+        return sorted((review for review in self.events() if review.flag_id == flag), key=_order)
+
+    def events(self) -> Iterator[Review]:
+        """Every decision in the order of arrival."""
+        if not self.path.exists():
+            return
+        with open(self.path, "rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.endswith(b"\n"):  # else a power cut took its end, and nobody was told that it was saved
+                    yield self._read(line, number)
+
+    def _read(self, line: bytes, number: int) -> Review:
+        try:
+            return from_row(json.loads(line))
+        except (ValueError, FlagError) as fault:
+            raise BacktalkError(f"{self.path}, line {number}: {fault} Restore the file.") from fault
+
+    def _append(self, review: Review) -> None:
+        with open(self.path, "r+b" if self.path.exists() else "w+b") as file:
+            file.seek(_end_of_whole_lines(file.read()))
+            file.truncate()
+            file.write(canonical_json(to_row(review)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(self.path.parent)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path.with_name(f"{self.path.name}.lock"), "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _completed(draft: Review, after: str) -> Review:
+    masked = map_texts(draft, lambda _, text: mask(clean(text)).text)
+    review = replace(masked, review_id=new_event_id(), after=after, at=now(), content_hash="")
+    return replace(review, content_hash=content_hash(review))
+
+
+def _overtaken(flag: str, last: Review | None) -> str:
+    if last is None:
+        return f"The decision on flag {flag[:8]} that you saw is not here. Look at the flag again and decide anew."
+    return (
+        f"Flag {flag[:8]} was decided while you looked at it: {last.state} by {last.by}, {last.at}. "
+        "Look at it again and decide anew."
+    )
+
+
+def _end_of_whole_lines(content: bytes) -> int:
+    return content.rfind(b"\n") + 1
