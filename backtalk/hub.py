@@ -1,13 +1,52 @@
 """The only door to the Hugging Face Hub: nothing else imports huggingface_hub.
 
-Its many exceptions become one NetworkError with a calm sentence. Downloads resume, and land in the state
-folder.
+    download(repo, file)                       a file of a model repository, into the state folder
+    head(dataset)                              where a dataset stands: commit, private or not; None: not there
+    commit(dataset, {path: bytes}, message)    one commit, tried until it is confirmed or patience ends
+
+The client's many exceptions become one NetworkError with a calm sentence. What may pass by itself
+(409, 429, 5xx, a lost answer) is tried again with growing, uneven pauses. HF_ENDPOINT and HF_TOKEN are read
+at each call.
 """
 
+import os
+import random
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from backtalk.errors import NetworkError
 from backtalk.home import home
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+TRY_SECONDS = 60.0  # one request; the Hub itself gives up after a minute, the client never would
+PATIENCE_SECONDS = 180.0  # all tries of one call together
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # between tries, doubling, each stretched or shortened by up to a half
+PASSING = frozenset({408, 409, 412, 429, 500, 502, 503, 504})
+HEAD_MOVED = 412
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where a dataset stands."""
+
+    commit: str
+    private: bool
+
+
+class _Passing(Exception):
+    """A fault that may pass by itself. `status` 0: no answer; `pause`: what the Hub asked for, in seconds."""
+
+    def __init__(self, status: int, pause: float = 0.0):
+        super().__init__(f"it answered {status}" if status else "it gave no answer")
+        self.status, self.pause = status, pause
 
 
 def download(repo: str, file: str, revision: str = "") -> Path:
@@ -36,3 +75,179 @@ def download(repo: str, file: str, revision: str = "") -> Path:
         raise NetworkError(
             f"{place} is not an address on the Hub ({fault}). Wanted: hf://owner/repo/file.gguf."
         ) from fault
+
+
+def has_token() -> bool:
+    """True where the Hub will know who we are: HF_TOKEN, or a login of the `hf` command."""
+    from huggingface_hub import get_token
+
+    return bool(get_token())
+
+
+def head(dataset: str, patience: float = PATIENCE_SECONDS) -> Head | None:
+    """Where the dataset stands; None where there is none that this token may see."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    def ask() -> Head | None:
+        try:
+            info = _api().dataset_info(dataset)
+        except RepositoryNotFoundError:
+            return None
+        return Head(str(info.sha), bool(info.private))
+
+    return _patiently(ask, dataset, patience)
+
+
+def create_private(dataset: str, patience: float = PATIENCE_SECONDS) -> None:
+    """Makes the dataset, private; one that is there stays as it is."""
+    _patiently(
+        lambda: _api().create_repo(dataset, repo_type="dataset", private=True, exist_ok=True),
+        dataset,
+        patience,
+    )
+
+
+def files(dataset: str, commit: str, patience: float = PATIENCE_SECONDS) -> frozenset[str]:
+    """The paths of all files at a commit."""
+
+    def ask() -> frozenset[str]:
+        return frozenset(_api().list_repo_files(dataset, repo_type="dataset", revision=commit))
+
+    return _patiently(ask, dataset, patience)
+
+
+def read(dataset: str, path: str, commit: str, patience: float = PATIENCE_SECONDS) -> bytes:
+    """A file at a commit, into memory alone: what is deleted on the Hub must not live on in a cache here."""
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+    def ask() -> bytes:
+        address = f"{_api().endpoint}/datasets/{dataset}/resolve/{commit}/{path}"
+        response = get_session().get(address, headers=build_hf_headers())
+        hf_raise_for_status(response)
+        return response.content
+
+    return _patiently(ask, f"{dataset}/{path}", patience)
+
+
+def commit(
+    dataset: str,
+    add: Mapping[str, bytes],
+    message: str,
+    *,
+    delete: Collection[str] = (),
+    parent: str = "",
+    patience: float = PATIENCE_SECONDS,
+) -> str:
+    """The id of a commit that holds these files and not the deleted ones; returns once it is confirmed.
+
+    A commit whose answer was lost is noticed: the same files again are no change, and the head is returned.
+    With `parent`, an empty id says that the head was another, and this try changed nothing.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+    from huggingface_hub.errors import HfHubHTTPError
+
+    def ask() -> str:
+        # Fresh operations at each try: the client refuses those that it has used.
+        operations: list[Any] = [
+            *(CommitOperationAdd(path, content) for path, content in add.items()),
+            *(CommitOperationDelete(path) for path in delete),
+        ]
+        try:
+            made = _api().create_commit(
+                dataset,
+                operations,
+                commit_message=message,
+                repo_type="dataset",
+                parent_commit=parent or None,
+            )
+        except HfHubHTTPError as fault:
+            if parent and fault.response.status_code == HEAD_MOVED:
+                return ""
+            raise
+        return made.oid
+
+    return _patiently(ask, dataset, patience)
+
+
+def _patiently(ask: Callable[[], Result], place: str, patience: float) -> Result:
+    """The result of `ask`, asked again while it fails in ways that pass and patience lasts."""
+    end, pause = time.monotonic() + patience, FIRST_PAUSE
+    while True:
+        try:
+            return _once(ask, place)
+        except _Passing as fault:
+            wait = max(fault.pause, pause * random.uniform(0.5, 1.5))
+            if time.monotonic() + wait > end:
+                raise NetworkError(
+                    f"The Hub was not reached for {place}: at last {fault}. Nothing is lost; try again later."
+                ) from fault
+        time.sleep(wait)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _once(ask: Callable[[], Result], place: str) -> Result:
+    """The result of one try; what may pass becomes _Passing, what will not becomes NetworkError."""
+    from huggingface_hub import errors
+
+    try:
+        return ask()
+    except errors.HfHubHTTPError as fault:
+        status = fault.response.status_code
+        if status in PASSING:
+            raise _Passing(status, _asked_pause(fault.response.headers)) from fault
+        raise NetworkError(_no(place, status)) from fault
+    except errors.OfflineModeIsEnabled as fault:
+        raise NetworkError(
+            f"HF_HUB_OFFLINE is set, so {place} was not asked for. Unset it to reach the Hub."
+        ) from fault
+    except errors.HFValidationError as fault:
+        raise NetworkError(
+            f"{place!r} is not a name on the Hub. Wanted: owner/name, as in somebody/flags."
+        ) from fault
+    except (errors.HTTPError, OSError) as fault:
+        raise _Passing(0) from fault
+    except RuntimeError as fault:  # the client's wrapping of a large file that did not get through
+        if isinstance(fault.__cause__, errors.HTTPError):
+            raise _Passing(0) from fault
+        raise
+
+
+def _asked_pause(headers: Mapping[str, str]) -> float:
+    asked = headers.get("Retry-After", "")
+    return float(asked) if asked.isdecimal() else 0.0
+
+
+def _no(place: str, status: int) -> str:
+    if status in (401, 404):
+        return (
+            f"The Hub has no {place} that we may see ({status}). Check the name, and that the token in "
+            "HF_TOKEN may read and write it."
+        )
+    if status == 403:
+        return f"The token in HF_TOKEN may not write {place} (403). Give it write access there."
+    return f"The Hub answered {status} for {place}. Look at the repository's page on the Hub."
+
+
+def _api() -> "HfApi":
+    """A client for where HF_ENDPOINT points to now."""
+    from huggingface_hub import HfApi
+
+    _set_up_client()
+    return HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
+
+
+@cache
+def _set_up_client() -> None:
+    """Gives every request of this process an end, and keeps the client's commentary off the terminal."""
+    from huggingface_hub import set_client_factory
+    from huggingface_hub.utils import logging
+    from huggingface_hub.utils._http import default_client_factory
+
+    def client() -> Any:
+        made = default_client_factory()
+        made.timeout = TRY_SECONDS
+        return made
+
+    set_client_factory(client)
+    if "HF_HUB_VERBOSITY" not in os.environ:
+        logging.set_verbosity_error()

@@ -102,7 +102,7 @@ class Api:
     """All answers of the Hub, but for what goes wrong on the way."""
 
     def __init__(self, store: Store, tokens: Mapping[str, Token], endpoint: str = ""):
-        self.store, self.tokens, self.endpoint = store, dict(tokens), endpoint
+        self.store, self.tokens, self.endpoint = store, tokens, endpoint
 
     def route(self, request: Request) -> tuple[str, Callable[[], Answer]]:
         """The name of the request's route and what answers it."""

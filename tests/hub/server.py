@@ -37,7 +37,8 @@ class Hub:
         self._server.hub = self
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.store = Store(folder)
-        self._api = Api(self.store, tokens, self.endpoint)
+        self.tokens = dict(tokens)
+        self._api = Api(self.store, self.tokens, self.endpoint)
 
     def __enter__(self) -> "Hub":
         self._thread = Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
@@ -59,7 +60,8 @@ class Hub:
         route, carry_out = self._api.route(request)
         self.requests.append(route)
         fault = self.faults.draw(route) or Fault()
-        time.sleep(fault.delay)
+        if fault.delay:
+            time.sleep(fault.delay)
         if (fault.cut or fault.status) and not fault.after:
             return _faulty(route, fault), fault
         with self._one_at_a_time:
