@@ -23,7 +23,8 @@ from backtalk.errors import FlagError, OutboxError
 from backtalk.files import canonical_json, sync_folder
 from backtalk.home import on_space
 from feedback.redact import masked_event
-from feedback.schema import FlagEvent, check_rules, flag_id, follow, from_row, now, says_the_same, to_row
+from feedback.revisions import follow, says_the_same
+from feedback.schema import FlagEvent, check_rules, flag_id, from_row, now, to_row
 
 NAME = "outbox.sqlite"
 WAIT_SECONDS = 10.0  # for another process that is writing
@@ -340,11 +341,8 @@ def _code(fault: sqlite3.Error) -> int:
 
 def _move_aside(path: Path) -> Path:
     aside = path.with_name(f"{path.name}.aside-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}")
-    for suffix in (
-        "-wal",
-        "-shm",
-        "",
-    ):  # the file itself last: without it, its log would be read into the new one
+    # The file goes last: without it, SQLite would read its log into the new one.
+    for suffix in ("-wal", "-shm", ""):
         with suppress(FileNotFoundError):
             os.rename(f"{path}{suffix}", f"{aside}{suffix}")
     return aside

@@ -1,13 +1,13 @@
-"""The flag event `flag/1`: every column, what each may hold, and how events fold into the state of a flag.
+"""The flag event `flag/1`: every column, what each may hold, and its row.
 
-An event is a snapshot: it says how one contributor sees one answer from now on. `flag_id` follows from
-contributor and message, so a second vote amends and never accumulates; the highest revision wins in whatever
-order events arrive; `retract` removes. Texts are masked before an event is written (feedback/redact.py), and
-every hash is of masked text. docs/contracts.md explains the columns to a reader of the dataset.
+An event is a snapshot: it says how one contributor sees one answer from now on. How events follow each other
+and fold into a state is in feedback/revisions.py. Texts are masked before an event is written
+(feedback/redact.py), and every hash is of masked text. docs/contracts.md explains the columns to a reader of
+the dataset.
 
-    event = draft(...)                        feedback/saving.py, from what the app knows
-    receipt = outbox.save(event)              feedback/outbox.py, masked, numbered, on disk
-    fold(events)                              flag_id -> the event that stands
+    event = draft(...)               feedback/saving.py, from what the app knows
+    receipt = outbox.save(event)     feedback/outbox.py: masked, numbered, on disk
+    from_row(line) == event          strict: what breaks the schema is refused with a reason
 """
 
 import hashlib
@@ -16,8 +16,8 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -294,62 +294,6 @@ def check_rules(event: FlagEvent) -> None:
     """Raises FlagError where columns that are well formed contradict each other."""
     if faults := _broken_rules(event):
         raise FlagError(_refusal(faults))
-
-
-def fold(events: Iterable[FlagEvent]) -> dict[str, FlagEvent]:
-    """The flags that stand, by id: the same in whatever order the events arrive."""
-    newest: dict[str, FlagEvent] = {}
-    for event in events:
-        known = newest.get(event.flag_id)
-        if known is None or _rank(event) > _rank(known):
-            newest[event.flag_id] = event
-    return {name: newest[name] for name in sorted(newest) if newest[name].op != "retract"}
-
-
-def _rank(event: FlagEvent) -> tuple[int, bool, str, str]:
-    # Two replicas can give the same revision: then a retraction wins, else the later event.
-    return event.revision, event.op == "retract", event.created_at, event.event_id
-
-
-def follow(draft: FlagEvent, last: FlagEvent | None, keep: Iterable[str] = ()) -> FlagEvent:
-    """The draft as the event after `last`: numbered, hashed, with the columns in `keep` taken from `last`.
-
-    Consent is the visitor's and stays; the rest stays only while the verdict does: a comment dies with the
-    vote that it belonged to.
-    """
-    if draft.op == "retract" and last is None and not draft.revision:
-        raise FlagError("There is no flag on this answer, so there is nothing to withdraw.")
-    stands = last is not None and last.op != "retract"
-    event = _carry_over(draft, last, keep) if last else draft
-    op = "retract" if draft.op == "retract" else "amend" if stands else "create"
-    revision = max(draft.revision, last.revision if last else 0) + 1
-    event = replace(event, revision=revision, op=op, content_hash="")
-    return replace(event, content_hash=content_hash(event))
-
-
-def _carry_over(event: FlagEvent, last: FlagEvent, keep: Iterable[str]) -> FlagEvent:
-    same_vote = event.op != "retract" and event.verdict == last.verdict
-    kept = [name for name in keep if same_vote or name == "consent"]
-
-    def came_with(redaction: Redaction) -> bool:
-        return redaction.where.split(".")[0] in kept
-
-    fresh = [redaction for redaction in event.redactions if not came_with(redaction)]
-    carried = [redaction for redaction in last.redactions if came_with(redaction)]
-    redactions = sorted(fresh + carried, key=lambda redaction: (redaction.where, redaction.kind))
-    return replace(event, **{name: getattr(last, name) for name in kept}, redactions=tuple(redactions))
-
-
-def says_the_same(event: FlagEvent, other: FlagEvent) -> bool:
-    """True where only the numbering of two events differs: a repeated click."""
-    if event.op == other.op == "retract":
-        return True
-    numbering = ("event_id", "revision", "op", "created_at", "time_to_flag_ms", "content_hash")
-    return all(
-        getattr(event, part.name) == getattr(other, part.name)
-        for part in fields(FlagEvent)
-        if part.name not in numbering
-    )
 
 
 def _read_columns(row: Any) -> FlagEvent:

@@ -15,8 +15,9 @@ import pytest
 import feedback
 from backtalk.errors import OutboxError
 from feedback.outbox import Outbox
+from feedback.revisions import fold
 from feedback.saving import Choice, FlaggedMessage, draft, save_flag
-from feedback.schema import Contributor, fold
+from feedback.schema import Contributor
 
 ROOT = Path(feedback.__file__).parents[1]
 
@@ -106,6 +107,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from feedback.outbox import Outbox
+from feedback.revisions import fold
 from feedback.schema import FlagEvent, from_row
 outbox = Outbox(Path(sys.argv[1]))
 for line in sys.stdin:

@@ -1,0 +1,95 @@
+"""How the events of a flag follow each other, and the state that they fold into.
+
+    fold(events)                      flag_id -> the event that stands
+    follow(draft, last, keep)         the draft as the event after `last`
+
+The highest revision wins, in whatever order events arrive; `retract` removes. `flag_id` follows from
+contributor and message, so a second vote amends and never accumulates.
+"""
+
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from functools import partial
+
+from backtalk.errors import FlagError
+from feedback.schema import FlagEvent, Message, Redaction, Shown, content_hash
+
+
+def fold(events: Iterable[FlagEvent]) -> dict[str, FlagEvent]:
+    """The flags that stand, by id: the same in whatever order the events arrive."""
+    newest: dict[str, FlagEvent] = {}
+    for event in events:
+        known = newest.get(event.flag_id)
+        if known is None or _rank(event) > _rank(known):
+            newest[event.flag_id] = event
+    return {name: newest[name] for name in sorted(newest) if newest[name].op != "retract"}
+
+
+def _rank(event: FlagEvent) -> tuple[int, bool, str, str]:
+    # Two replicas can give the same revision: then a retraction wins, else the later event.
+    return event.revision, event.op == "retract", event.created_at, event.event_id
+
+
+def follow(draft: FlagEvent, last: FlagEvent | None, keep: Iterable[str] = ()) -> FlagEvent:
+    """The draft as the event after `last`: numbered, hashed, with the columns in `keep` taken from `last`.
+
+    Consent is the visitor's and stays; the rest stays only while the verdict does: a comment dies with the
+    vote that it belonged to.
+    """
+    if draft.op == "retract" and last is None and not draft.revision:
+        raise FlagError("There is no flag on this answer, so there is nothing to withdraw.")
+    stands = last is not None and last.op != "retract"
+    event = _carry_over(draft, last, keep) if last else draft
+    op = "retract" if draft.op == "retract" else "amend" if stands else "create"
+    revision = max(draft.revision, last.revision if last else 0) + 1
+    event = _within_consent(replace(event, revision=revision, op=op, content_hash=""))
+    return replace(event, content_hash=content_hash(event))
+
+
+def _carry_over(event: FlagEvent, last: FlagEvent, keep: Iterable[str]) -> FlagEvent:
+    same_vote = event.op != "retract" and event.verdict == last.verdict
+    kept = [name for name in keep if same_vote or name == "consent"]
+
+    def came_with(redaction: Redaction) -> bool:
+        return redaction.where.split(".")[0] in kept
+
+    fresh = [redaction for redaction in event.redactions if not came_with(redaction)]
+    carried = [redaction for redaction in last.redactions if came_with(redaction)]
+    redactions = sorted(fresh + carried, key=lambda redaction: (redaction.where, redaction.kind))
+    return replace(event, **{name: getattr(last, name) for name in kept}, redactions=tuple(redactions))
+
+
+def _within_consent(event: FlagEvent) -> FlagEvent:
+    """Without the earlier turns where consent leaves them out: what is stored may be sent as it is."""
+    shown = event.shown
+    if event.consent.scope != "flag_only" or len(shown.messages) < 2:
+        return event
+    question = shown.messages[-1]
+    whole = all(name == question.id for name in event.sent.message_ids)
+    return replace(
+        event,
+        shown=Shown((question,), shown.omitted + len(shown.messages) - 1),
+        sent=event.sent if whole else replace(event.sent, prompt_sha256=""),
+        redactions=tuple(
+            found for found in map(partial(_left_in, question), event.redactions) if found.count
+        ),
+    )
+
+
+def _left_in(question: Message, redaction: Redaction) -> Redaction:
+    """What was masked in the messages shown, counted in the only one that is kept."""
+    if redaction.where != "shown.messages.content":
+        return redaction
+    return replace(redaction, count=question.content.count(f"[{redaction.kind}]"))
+
+
+def says_the_same(event: FlagEvent, other: FlagEvent) -> bool:
+    """True where only the numbering of two events differs: a repeated click."""
+    if event.op == other.op == "retract":
+        return True
+    numbering = ("event_id", "revision", "op", "created_at", "time_to_flag_ms", "content_hash")
+    return all(
+        getattr(event, part.name) == getattr(other, part.name)
+        for part in fields(FlagEvent)
+        if part.name not in numbering
+    )
