@@ -53,7 +53,38 @@ MIGRATIONS = {
             BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END
         """,
     ),
+    "segments": (  # read and written by feedback/segment.py
+        "CREATE INDEX events_by_id ON events (event_id)",
+        """
+        CREATE INDEX sealable ON events (seq)
+            WHERE segment = '' AND (op = 'retract' OR json_extract(row, '$.consent.scope') != '')
+        """,
+        """
+        CREATE TABLE segments (
+            route TEXT NOT NULL,                -- which of the datasets
+            name TEXT NOT NULL,                 -- the path in it
+            sealed_at TEXT NOT NULL,
+            at_commit TEXT NOT NULL DEFAULT '', -- the commit that holds it; empty: not confirmed yet
+            confirmed_at TEXT NOT NULL DEFAULT '',
+            PRIMARY KEY (route, name)
+        )
+        """,
+        "CREATE INDEX unconfirmed ON segments (route) WHERE at_commit = ''",
+        """
+        CREATE TABLE placed (                   -- an event may go to two datasets: a retraction does
+            event_id TEXT NOT NULL,
+            route TEXT NOT NULL,
+            segment TEXT NOT NULL,
+            PRIMARY KEY (event_id, route)
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX placed_in_segment ON placed (route, segment)",
+        "CREATE TABLE replica (name TEXT PRIMARY KEY)",
+        "INSERT INTO replica VALUES (lower(hex(randomblob(4))))",
+        "CREATE TABLE hindrances (route TEXT PRIMARY KEY, sentence TEXT NOT NULL, at TEXT NOT NULL)",
+    ),
 }
+BESIDE_EVENTS = ("segments", "placed", "replica")  # what else is carried over from a damaged file
 
 FAILURES = {
     sqlite3.SQLITE_FULL: "the disk is full. Free some space and save again",
@@ -183,6 +214,14 @@ class Outbox:
         )[0][0]
         return Counts(events, flags, flags - withdrawn, unsealed)
 
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One transaction on the file, whole or not at all: for feedback/segment.py."""
+        with self._lock, _calmly(self.path):
+            self._reopen_if_replaced()
+            with _transaction(self._connection) as connection:
+                yield connection
+
     def close(self) -> None:
         with self._lock, suppress(sqlite3.Error):
             self._connection.close()
@@ -286,7 +325,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
                 f"The outbox {path} was written by a newer Backtalk ({', '.join(sorted(unknown))}). "
                 "Use that version, or another folder."
             )
-        for name in MIGRATIONS.keys() - applied:
+        for name in [name for name in MIGRATIONS if name not in applied]:
             for statement in MIGRATIONS[name]:
                 connection.execute(statement)
             connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, now()))
@@ -351,6 +390,7 @@ def _move_aside(path: Path) -> Path:
 def _carry_over(aside: Path, connection: sqlite3.Connection) -> int:
     """Copies the events that can be read, from both ends towards the damage; returns how many."""
     found: dict[int, tuple[FlagEvent, str]] = {}
+    beside: dict[str, list[tuple]] = {}
     with suppress(sqlite3.Error), closing(sqlite3.connect(aside)) as damaged:
         damaged.execute("PRAGMA writable_schema = ON")  # a file that was cut short is then read all the same
         for order in ("ASC", "DESC"):
@@ -360,7 +400,20 @@ def _carry_over(aside: Path, connection: sqlite3.Connection) -> int:
                 ):
                     with suppress(FlagError):
                         found.setdefault(seq, (from_row(row), segment))
+        beside = {table: _readable(damaged, table) for table in BESIDE_EVENTS}
     with _transaction(connection):
         for seq in sorted(found):
             _insert(connection, *found[seq])
+        for table, rows in beside.items():
+            if rows:
+                connection.execute(f"DELETE FROM {table}")
+                marks = ", ".join("?" * len(rows[0]))
+                connection.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)
     return len(found)
+
+
+def _readable(damaged: sqlite3.Connection, table: str) -> list[tuple]:
+    rows: list[tuple] = []
+    with suppress(sqlite3.Error):
+        rows.extend(damaged.execute(f"SELECT * FROM {table}"))
+    return rows
