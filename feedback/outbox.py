@@ -61,27 +61,27 @@ MIGRATIONS = {
         """,
         """
         CREATE TABLE segments (
-            route TEXT NOT NULL,                -- which of the datasets
+            dataset TEXT NOT NULL,              -- "flags" or "safety"
             name TEXT NOT NULL,                 -- the path in it
             sealed_at TEXT NOT NULL,
             at_commit TEXT NOT NULL DEFAULT '', -- the commit that holds it; empty: not confirmed yet
             confirmed_at TEXT NOT NULL DEFAULT '',
-            PRIMARY KEY (route, name)
+            PRIMARY KEY (dataset, name)
         )
         """,
-        "CREATE INDEX unconfirmed ON segments (route) WHERE at_commit = ''",
+        "CREATE INDEX unconfirmed ON segments (dataset) WHERE at_commit = ''",
         """
         CREATE TABLE placed (                   -- an event may go to two datasets: a retraction does
             event_id TEXT NOT NULL,
-            route TEXT NOT NULL,
+            dataset TEXT NOT NULL,
             segment TEXT NOT NULL,
-            PRIMARY KEY (event_id, route)
+            PRIMARY KEY (event_id, dataset)
         ) WITHOUT ROWID
         """,
-        "CREATE INDEX placed_in_segment ON placed (route, segment)",
+        "CREATE INDEX placed_in_segment ON placed (dataset, segment)",
         "CREATE TABLE replica (name TEXT PRIMARY KEY)",
         "INSERT INTO replica VALUES (lower(hex(randomblob(4))))",
-        "CREATE TABLE hindrances (route TEXT PRIMARY KEY, sentence TEXT NOT NULL, at TEXT NOT NULL)",
+        "CREATE TABLE hindrances (dataset TEXT PRIMARY KEY, sentence TEXT NOT NULL, at TEXT NOT NULL)",
     ),
 }
 BESIDE_EVENTS = ("segments", "placed", "replica")  # what else is carried over from a damaged file
