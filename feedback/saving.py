@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from backtalk import __version__
 from backtalk.errors import FlagError
+from feedback.outbox import Outbox, Receipt
 from feedback.schema import (
     MOST_MESSAGES,
     MOST_REVISIONS,
@@ -38,9 +38,6 @@ from feedback.schema import (
     now,
 )
 from feedback.taxonomy import taxonomy
-
-if TYPE_CHECKING:
-    from feedback.outbox import Outbox, Receipt
 
 STILL_AN_EDIT = 0.5  # share of words changed up to which a correction is an edit of the answer
 
@@ -86,7 +83,7 @@ class Choice:
     seen_revision: int = 0
 
 
-def save_flag(outbox: "Outbox", message: FlaggedMessage, choice: Choice) -> "Receipt":
+def save_flag(outbox: Outbox, message: FlaggedMessage, choice: Choice) -> Receipt:
     """Saves the choice as the next event of the flag; returns once it is on disk."""
     return outbox.save(draft(message, choice), keep=unchanged(choice))
 

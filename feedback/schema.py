@@ -37,7 +37,7 @@ MOST_SHOWN = 512_000  # characters of these messages together
 LONGEST_ANSWER = 64_000
 LONGEST_COMMENT = 4_000
 LONGEST_CORRECTION = 16_000
-LONGEST_ROW = 4_000_000  # bytes of one JSON line
+LONGEST_ROW = 8_000_000  # of one JSON line: more than all limits together can make
 
 OPS = ("create", "amend", "retract")
 VERDICTS = ("good", "bad", "mixed")
@@ -121,7 +121,7 @@ class Model:
     base_revision: str = column.text(128, name=True)
     round: int = column.count()
     template_sha256: str = column.text(64, name=True)
-    engine: str = column.text(80, name=True)
+    engine: str = column.text(80)
     context: int = column.count()
     threads: int = column.count()
 
@@ -306,7 +306,7 @@ def _read_columns(row: Any) -> FlagEvent:
 
 def _parsed(row: str | bytes) -> Any:
     if len(row) > LONGEST_ROW:
-        raise FlagError(_refusal([f"it has {len(row)} bytes (at most {LONGEST_ROW})"]))
+        raise FlagError(_refusal([f"it has a length of {len(row)} (at most {LONGEST_ROW})"]))
     try:
         return json.loads(row)
     except (ValueError, RecursionError) as fault:

@@ -155,3 +155,14 @@ def test_wild_text_is_saved_as_it_can_be_kept(outbox: Outbox, message: FlaggedMe
 def test_an_archived_or_unknown_reason_cannot_be_chosen(message: FlaggedMessage) -> None:
     with pytest.raises(FlagError, match="no reason 'dull' to choose"):
         draft(message, Choice("bad", ("dull",)))
+
+
+def test_the_largest_flag_that_is_taken_can_be_read_again(outbox: Outbox, message: FlaggedMessage) -> None:
+    full = replace(
+        message,
+        shown=(Message("m3", "user", "\1" * MOST_SHOWN),),
+        answer=replace(message.answer, text="\1" * 64_000),
+        sent=replace(message.sent, system_prompt="\1" * 64_000),
+    )
+    choice = Choice("bad", comment="\1" * 4_000, correction="\2" * 16_000)
+    assert save_flag(outbox, full, choice).event == next(outbox.events())

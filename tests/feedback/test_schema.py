@@ -183,7 +183,7 @@ def test_what_is_not_a_row_at_all_is_refused() -> None:
         b"\xff\xfe",
         "NaN",
         '{"a": NaN}',
-        b"x" * 4_000_001,
+        b"x" * 8_000_001,
     ):
         with pytest.raises(FlagError, match="nothing of it was stored"):
             from_row(line)
