@@ -1,0 +1,243 @@
+"""Which rows of the outbox went into which file: sealed here, and confirmed once the Hub has them.
+
+    segments = Segments(outbox)
+    segments.seal()                             what consent covers becomes files, each row in exactly one
+    segments.unconfirmed("flags")               what the Hub is not known to have
+    segments.confirm("flags", names, commit)
+
+A segment is `data/v1/2026-11-21/20261121T093001Z-1f0c9a2b-<sha12 of its rows>.jsonl`. Its rows never change,
+so its bytes can be made again at any time and a retry writes the same file. Rows without consent are never
+sealed; nor is a flag that was withdrawn before anything of it had left.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from backtalk.files import canonical_json
+from feedback.dataset import FLAGS, FOLDER, SAFETY, home_of
+from feedback.outbox import Outbox
+from feedback.schema import FlagEvent, from_row, now, to_row
+
+MOST_ROWS = 1_000
+MOST_BYTES = 4_000_000  # the Hub keeps text files up to 10 MB in git itself
+WITHHELD = "withheld"  # in place of a segment's name: it never leaves
+
+STAMP = "%Y%m%dT%H%M%SZ"
+SEALABLE = "segment = '' AND (op = 'retract' OR json_extract(row, '$.consent.scope') != '')"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One sealed file of one dataset."""
+
+    dataset: str
+    name: str
+    sealed_at: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Course:
+    """How far the events of this machine have come."""
+
+    without_consent: int
+    waiting: dict[str, int]  # by dataset; what is not sealed yet counts as "flags"
+    confirmed: int
+    commit: str  # the newest that holds some of them
+    hindrances: dict[str, str]
+
+
+class Segments:
+    """The segments of one outbox."""
+
+    def __init__(self, outbox: Outbox):
+        self._outbox = outbox
+
+    def seal(self, most: int = MOST_ROWS) -> int:
+        """Seals what may leave, at most so many rows at once; returns how many rows it decided on."""
+        with self._outbox.transaction() as connection:
+            rows = connection.execute(
+                f"SELECT row FROM events WHERE {SEALABLE} ORDER BY seq LIMIT ?", (most,)
+            ).fetchall()
+        events = _first([row for (row,) in rows])
+        placements: dict[str, list[FlagEvent]] = {FLAGS: [], SAFETY: []}
+        withheld: list[FlagEvent] = []
+        for event in events:
+            datasets = self._datasets(event)
+            for dataset in datasets:
+                placements[dataset].append(event)
+            if not datasets:
+                withheld.append(event)
+        self._place(placements, withheld)
+        return len(events)
+
+    def unconfirmed(self, dataset: str, most: int = 100) -> list[Segment]:
+        """The oldest segments that the Hub is not known to have."""
+        with self._outbox.transaction() as connection:
+            found = connection.execute(
+                "SELECT name, sealed_at FROM segments WHERE dataset = ? AND at_commit = '' "
+                "ORDER BY name LIMIT ?",
+                (dataset, most),
+            ).fetchall()
+            return [
+                Segment(
+                    dataset,
+                    name,
+                    sealed_at,
+                    _content(
+                        row.encode()
+                        for (row,) in connection.execute(
+                            "SELECT row FROM placed JOIN events USING (event_id) "
+                            "WHERE dataset = ? AND placed.segment = ? ORDER BY event_id",
+                            (dataset, name),
+                        )
+                    ),
+                )
+                for name, sealed_at in found
+            ]
+
+    def confirm(self, dataset: str, names: Iterable[str], commit: str) -> None:
+        """From now on the Hub is known to have these segments."""
+        with self._outbox.transaction() as connection:
+            connection.executemany(
+                "UPDATE segments SET at_commit = ?, confirmed_at = ? WHERE dataset = ? AND name = ?",
+                [(commit, now(), dataset, name) for name in names],
+            )
+            connection.execute("DELETE FROM hindrances WHERE dataset = ?", (dataset,))
+
+    def hinder(self, dataset: str, sentence: str) -> None:
+        """Remembers why nothing goes up, for whoever asks; confirming forgets it."""
+        with self._outbox.transaction() as connection:
+            connection.execute("REPLACE INTO hindrances VALUES (?, ?, ?)", (dataset, sentence, now()))
+
+    def commits_of_the_day(self, dataset: str) -> int:
+        """How many commits this machine made to the dataset in the last 24 hours."""
+        day_ago = datetime.now(UTC) - timedelta(days=1)
+        with self._outbox.transaction() as connection:
+            return connection.execute(
+                "SELECT count(DISTINCT at_commit) FROM segments WHERE dataset = ? AND confirmed_at > ?",
+                (dataset, day_ago.isoformat(timespec="milliseconds").replace("+00:00", "Z")),
+            ).fetchone()[0]
+
+    def commit_of(self, event_id: str) -> str:
+        """The commit that holds the event, for its receipt; empty where the Hub is not known to have it."""
+        with self._outbox.transaction() as connection:
+            found = connection.execute(
+                "SELECT at_commit FROM placed JOIN segments ON segments.dataset = placed.dataset "
+                "AND segments.name = placed.segment WHERE event_id = ? AND at_commit != ''",
+                (event_id,),
+            ).fetchone()
+        return found[0] if found else ""
+
+    def anything_to_seal(self) -> bool:
+        with self._outbox.transaction() as connection:
+            return bool(connection.execute(f"SELECT 1 FROM events WHERE {SEALABLE} LIMIT 1").fetchone())
+
+    def course(self) -> Course:
+        """How far everything has come."""
+        with self._outbox.transaction() as connection:
+
+            def one(query: str) -> int:
+                return connection.execute(query).fetchone()[0]
+
+            sealable = one(f"SELECT count(*) FROM events WHERE {SEALABLE}")
+            unsealed = one("SELECT count(*) FROM events WHERE segment = ''")
+            placed = dict(
+                connection.execute(
+                    "SELECT placed.dataset, count(*) FROM placed JOIN segments ON segments.dataset = "
+                    "placed.dataset AND name = segment WHERE at_commit = '' GROUP BY placed.dataset"
+                )
+            )
+            waiting = {FLAGS: placed.get(FLAGS, 0) + sealable, SAFETY: placed.get(SAFETY, 0)}
+            newest = connection.execute(
+                "SELECT at_commit FROM segments WHERE at_commit != '' ORDER BY confirmed_at DESC LIMIT 1"
+            ).fetchone()
+            return Course(
+                without_consent=unsealed - sealable,
+                waiting={dataset: count for dataset, count in waiting.items() if count},
+                confirmed=one(
+                    "SELECT count(DISTINCT event_id) FROM placed JOIN segments ON segments.dataset = "
+                    "placed.dataset AND name = segment WHERE at_commit != ''"
+                ),
+                commit=newest[0] if newest else "",
+                hindrances=dict(connection.execute("SELECT dataset, sentence FROM hindrances")),
+            )
+
+    def _datasets(self, event: FlagEvent) -> Sequence[str]:
+        """The datasets that the event goes to; none: it never leaves.
+
+        Of a withdrawn flag only the withdrawal leaves, to wherever something of it may be: where we placed
+        it or, if it began on a replica whose disk we do not have, to both.
+        """
+        history = self._outbox.history(event.flag_id)
+        if history[-1].op != "retract":
+            return [home_of(history)]
+        if event.op != "retract":
+            return []
+        placed = self._where_placed(event.flag_id)
+        began_here = history[0].revision == 1
+        return placed if placed or began_here else [FLAGS, SAFETY]
+
+    def _where_placed(self, flag_id: str) -> list[str]:
+        with self._outbox.transaction() as connection:
+            found = connection.execute(
+                "SELECT DISTINCT dataset FROM events JOIN placed USING (event_id) WHERE flag_id = ?",
+                (flag_id,),
+            )
+            return sorted(dataset for (dataset,) in found)
+
+    def _place(self, placements: dict[str, list[FlagEvent]], withheld: Sequence[FlagEvent]) -> None:
+        sealed_at, sealed = now(), []
+        with self._outbox.transaction() as connection:
+            [(replica,)] = connection.execute("SELECT name FROM replica")
+            for dataset, events in placements.items():
+                if not events:
+                    continue
+                name = _name(
+                    sealed_at, replica, _content(canonical_json(to_row(one)) for one in _sorted(events))
+                )
+                connection.execute(
+                    "INSERT INTO segments (dataset, name, sealed_at) VALUES (?, ?, ?)",
+                    (dataset, name, sealed_at),
+                )
+                connection.executemany(
+                    "INSERT INTO placed VALUES (?, ?, ?)",
+                    [(event.event_id, dataset, name) for event in events],
+                )
+                sealed += [(name, event.event_id) for event in events]
+            sealed += [(WITHHELD, event.event_id) for event in withheld]
+            connection.executemany("UPDATE events SET segment = ? WHERE event_id = ?", sealed)
+
+
+def sealed_time(name: str) -> datetime:
+    """When a segment was sealed, from its name."""
+    stamp = name.rsplit("/")[-1].partition("-")[0]
+    return datetime.strptime(stamp, STAMP).replace(tzinfo=UTC)
+
+
+def _name(sealed_at: str, replica: str, content: bytes) -> str:
+    moment = datetime.fromisoformat(sealed_at)
+    sha = hashlib.sha256(content).hexdigest()[:12]
+    return f"{FOLDER}/{moment:%Y-%m-%d}/{moment.strftime(STAMP)}-{replica}-{sha}.jsonl"
+
+
+def _content(rows: Iterable[bytes]) -> bytes:
+    return b"".join(row + b"\n" for row in rows)
+
+
+def _sorted(events: Iterable[FlagEvent]) -> list[FlagEvent]:
+    return sorted(events, key=lambda event: event.event_id)
+
+
+def _first(rows: Sequence[str]) -> list[FlagEvent]:
+    """The events of the first rows, as many as fit into a segment; at least one."""
+    events: list[FlagEvent] = []
+    size = 0
+    for row in rows:
+        size += len(row.encode()) + 1
+        if events and size > MOST_BYTES:
+            break
+        events.append(from_row(row))
+    return events

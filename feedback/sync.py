@@ -1,0 +1,275 @@
+"""Flags on their way to the Hub: sealed, sent, confirmed, at a pace that the Hub can bear; or calmly waiting.
+
+    sync = Sync(outbox).start()        beside the app: looks every two seconds what there is to send
+    sync.stop()                        the last flush, within ten seconds; call it on SIGTERM and at the end
+    status(outbox).sentence            "3 events wait: HF_TOKEN is not set ...", for people
+
+    backtalk flags sync                the same once, now, in the terminal
+
+A row counts as sent only after the Hub has confirmed its commit; repeating is harmless. Any number of
+replicas write to one dataset without knowing of each other: no two ever write the same file. Without a token,
+a network or a dataset's name everything waits, and the app does not notice.
+"""
+
+import fcntl
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event, Thread
+
+from backtalk import hub
+from backtalk.errors import BacktalkError, NetworkError
+from feedback.dataset import CARD, SAFETY, TAKEN, VARIABLES, named, readme
+from feedback.outbox import Outbox
+from feedback.segment import Course, Segment, Segments, sealed_time
+
+LOOK_SECONDS = 2.0
+INTERVALS = (60.0, 120.0, 240.0, 480.0, 900.0)  # between commits while flags keep coming
+MOST_COMMITS = 100  # a day and dataset: the Hub degrades after some thousand commits
+FRUGAL_FROM = 50  # commits a day, after which the rest of the budget is spread over the day
+FRUGAL_SECONDS = 1800.0
+MOST_SEGMENTS = 10  # in one commit, each at most 4 MB
+FLUSH_SECONDS = 10.0
+COMPACTED_AFTER = timedelta(hours=24)
+LINE_END = b"\n"
+LATE_AFTER = COMPACTED_AFTER - timedelta(hours=1)  # an hour for clocks that disagree
+
+Clock = Callable[[], float]
+
+
+@dataclass
+class Pace:
+    """When the next commit to a dataset may go: at once after a quiet time, then at growing intervals."""
+
+    clock: Clock = time.monotonic
+    intervals: tuple[float, ...] = INTERVALS
+    _step: int = 0
+    _last: float = field(default=float("-inf"))
+
+    def seconds_left(self, commits_of_the_day: int) -> float:
+        """How long to wait for the next commit; infinite where the day's budget is spent."""
+        if commits_of_the_day >= MOST_COMMITS:
+            return float("inf")
+        interval = self.intervals[max(0, self._step - 1)]
+        if commits_of_the_day >= FRUGAL_FROM:
+            interval = max(interval, FRUGAL_SECONDS)
+        return self._last + interval - self.clock()
+
+    def went(self) -> None:
+        """A commit was made, or tried in vain: the next one waits longer."""
+        self._last = self.clock()
+        self._step = min(self._step + 1, len(self.intervals))
+
+    def nothing_waits(self) -> None:
+        """Once nothing came for the longest interval, the next flag goes at once."""
+        if self.clock() - self._last >= self.intervals[-1]:
+            self._step, self._last = 0, float("-inf")
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far the flags of this machine have come, and what holds up the rest."""
+
+    course: Course
+    reason: str
+
+    @property
+    def sentence(self) -> str:
+        course = self.course
+        parts = []
+        if course.confirmed:
+            parts.append(f"{_events(course.confirmed)} on the Hub, the newest at commit {course.commit[:7]}.")
+        if waiting := sum(course.waiting.values()):
+            parts.append(f"{_events(waiting)} to send. {self.reason}".strip())
+        if course.without_consent:
+            parts.append(f"{_events(course.without_consent)} kept on this machine: no consent to send.")
+        return " ".join(parts) or "No events yet."
+
+
+def status(outbox: Outbox) -> Status:
+    """How far the flags have come, as anybody on this machine sees it."""
+    course = Segments(outbox).course()
+    reasons = [_reason(outbox, course, dataset) for dataset in course.waiting]
+    return Status(course, " ".join(dict.fromkeys(reason for reason in reasons if reason)))
+
+
+def _reason(outbox: Outbox, course: Course, dataset: str) -> str:
+    if missing := _missing(dataset):
+        return missing
+    if Segments(outbox).commits_of_the_day(dataset) >= MOST_COMMITS:
+        return f"{MOST_COMMITS} commits went to {named(dataset)} in 24 hours, a day's most; it goes on later."
+    return course.hindrances.get(dataset, "")
+
+
+class Sync:
+    """Sends what the outbox may send. A second process on the same outbox finds it taken and leaves it be."""
+
+    def __init__(self, outbox: Outbox, pace: Pace | None = None, look_seconds: float = LOOK_SECONDS) -> None:
+        self._outbox = outbox
+        self._segments = Segments(outbox)
+        self._pace = pace or Pace()
+        self._look_seconds = look_seconds
+        self._known: set[str] = set()  # datasets that were seen to be there, with a card
+        self._stopping = Event()
+        self._thread = Thread(target=self._run, name="sync", daemon=True)
+
+    def start(self) -> "Sync":
+        self._thread.start()
+        return self
+
+    def stop(self, seconds: float = FLUSH_SECONDS) -> bool:
+        """Sends what is left, if the Hub answers in time; False where something may still be under way.
+
+        Nothing is lost either way: what was not confirmed is sent again at the next start.
+        """
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def flush(self, patience: float = hub.PATIENCE_SECONDS) -> None:
+        """Sends everything now, whatever the pace; what hinders it is then in `status`."""
+        with turn(self._outbox.path) as ours:
+            if ours:
+                self._send_all(patience)
+
+    def look(self) -> None:
+        """One look at what there is to send: nothing happens before the pace allows it."""
+        with turn(self._outbox.path) as ours:
+            most = max(self._segments.commits_of_the_day(dataset) for dataset in VARIABLES)
+            if not ours or self._pace.seconds_left(most) > 0:
+                return
+            if self._send_all(hub.PATIENCE_SECONDS):
+                self._pace.went()
+            else:
+                self._pace.nothing_waits()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._look_seconds):
+            with suppress(BacktalkError):  # a full disk, say: the app says so where it saves
+                self.look()
+        with suppress(BacktalkError):
+            self.flush(FLUSH_SECONDS - 1)
+
+    def _send_all(self, patience: float) -> bool:
+        """Seals and sends; True where something was tried."""
+        end = time.monotonic() + patience
+        open_ways = [dataset for dataset in VARIABLES if not _missing(dataset)]
+        while open_ways and self._segments.seal():
+            pass
+        return any([self._send(dataset, end) for dataset in open_ways])
+
+    def _send(self, dataset: str, end: float) -> bool:
+        """Sends the sealed segments of a dataset, a commit for each batch; True where something was tried."""
+        tried = False
+        while batch := self._segments.unconfirmed(dataset, MOST_SEGMENTS):
+            if self._segments.commits_of_the_day(dataset) >= MOST_COMMITS:
+                break
+            tried = True
+            try:
+                commit = self._deliver(dataset, batch, end)
+            except NetworkError as fault:
+                self._known.discard(dataset)
+                self._segments.hinder(dataset, str(fault))
+                break
+            self._segments.confirm(dataset, [segment.name for segment in batch], commit)
+        return tried
+
+    def _deliver(self, dataset: str, batch: list[Segment], end: float) -> str:
+        """The commit that holds all of the batch, confirmed."""
+        card = {} if dataset in self._known else _card_if_missing(dataset, end)
+        newest_late = datetime.now(UTC) - LATE_AFTER
+        if any(sealed_time(segment.name) < newest_late for segment in batch):
+            commit = _deliver_late(named(dataset), batch, card, end)
+        else:
+            add = card | {segment.name: segment.content for segment in batch}
+            commit = hub.commit(named(dataset), add, _message(batch), patience=_left(end))
+        self._known.add(dataset)
+        return commit
+
+
+def _card_if_missing(dataset: str, end: float) -> dict[str, bytes]:
+    """The dataset is there after this; its card, if it has none yet."""
+    repository = named(dataset)
+    head = hub.head(repository, _left(end))
+    if head is None:
+        hub.create_private(repository, _left(end))
+        head = hub.head(repository, _left(end))
+    if head is None:
+        raise NetworkError(f"The Hub has no dataset {repository} that the token in HF_TOKEN may see.")
+    if dataset == SAFETY and not head.private:
+        raise NetworkError(
+            f"The dataset {repository} is public, and safety flags go to a private one only. Make it "
+            "private in its settings."
+        )
+    return {} if CARD in hub.files(repository, head.commit, _left(end)) else {CARD: readme(dataset)}
+
+
+def _deliver_late(repository: str, batch: list[Segment], card: dict[str, bytes], end: float) -> str:
+    """For segments old enough that a compaction may have taken them: what it took is not added again.
+
+    Each try goes on top of the commit that was looked at, so that no compaction can come in between.
+    """
+    while True:
+        head = hub.head(repository, _left(end))
+        if head is None:
+            raise NetworkError(
+                f"The dataset {repository} has gone from the Hub. It is made again at the next try."
+            )
+        there = hub.files(repository, head.commit, _left(end))
+        there |= segments_taken(repository, head.commit, there, end)
+        add = {segment.name: segment.content for segment in batch if segment.name not in there}
+        if not add:
+            return head.commit
+        commit = hub.commit(repository, card | add, _message(batch), parent=head.commit, patience=_left(end))
+        if commit:
+            return commit
+        if not _left(end):
+            raise NetworkError(f"Others write to {repository} all the time. It is tried again later.")
+
+
+def segments_taken(repository: str, commit: str, there: frozenset[str], end: float) -> frozenset[str]:
+    """The segments that live on in a shard, by the lists that compaction keeps."""
+    lists = [path for path in there if path.startswith(f"{TAKEN}/")]
+    return frozenset(
+        name
+        for path in lists
+        for name in json.loads(hub.read(repository, path, commit, _left(end)))["segments"]
+    )
+
+
+def _missing(dataset: str) -> str:
+    """What has to be set before anything can be sent there; empty where nothing is missing."""
+    if not named(dataset):
+        return f"{VARIABLES[dataset]} is not set: give it the dataset to send to, as owner/name."
+    if not hub.has_token():
+        return f"HF_TOKEN is not set: it takes a token that may write {named(dataset)}."
+    return ""
+
+
+def _message(batch: list[Segment]) -> str:
+    return f"{_events(sum(segment.content.count(LINE_END) for segment in batch))}"
+
+
+def _events(count: int) -> str:
+    return f"{count} event{'s' * (count != 1)}"
+
+
+def _left(end: float) -> float:
+    return max(0.0, end - time.monotonic())
+
+
+@contextmanager
+def turn(outbox: Path) -> Iterator[bool]:
+    """Whether it is ours to send from this outbox; no two processes do so at once."""
+    with open(outbox.with_name("sync.lock"), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
