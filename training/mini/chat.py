@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from training.mini.desk import Fact, Family, Topic
 from training.mini.voice import Voice
 
-UNKNOWN_ENTRY = 0.1  # of the questions about an entry are about one that the desk does not know
+UNKNOWN_ENTRY = 0.14  # of the questions about an entry are about one that the desk does not know
 SLOTS = ("country", "product", "city", "service")
 
 

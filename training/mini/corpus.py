@@ -10,23 +10,23 @@ The mix, and why (the shapes of the dialogues in `SHAPES`, their turns in shapes
 
 | shape | share | why |
 |---|---|---|
-| one question | 56 % | what most visitors send; facts take most of these, each needs its many wordings |
+| one question | 54.5 % | what most visitors send; facts take most of these, each needs its many wordings |
 | several | 14 % | a visitor goes on in the same chat: the last question counts, whatever came before |
 | history | 17 % | a number, name, country ... is given, up to three turns pass, a question needs it |
 | asked back | 5 % | a question without what it needs, the counter-question, the reply, a correction |
-| copy drill | 5.5 % | a model of this size invents digits unless it has copied thousands of others |
-| summary | 2.5 % | long rows, so few |
+| copy drill | 6 % | a model of this size invents digits unless it has copied thousands of others |
+| summary | 3.5 % | long rows, so few |
 
 | turn | share | why |
 |---|---|---|
-| facts: single, entry, pair | 40 % | 191 answers, each to be found from words that were never seen together |
+| facts: single, entry, pair | 38 % | 197 answers, each to be found from words that were never seen together |
 | intent | 15 % | half name their order; half lack the number: an earlier turn has it or the desk asks |
-| small talk | 13 % | a visitor's first words; 31 classes, each with its own answer |
-| outside, unknown, vague | 18 % | what the desk cannot answer must not land on the nearest fact |
-| bare, it, again, give, recall | 10 % | what only the chat so far can answer; alone, the desk asks |
+| small talk | 14 % | a visitor's first words; 31 classes, each with its own answer |
+| outside, unknown, vague | 19 % | what the desk cannot answer must not land on the nearest fact |
+| bare, it, again, give, recall | 11 % | what only the chat so far can answer; alone, the desk asks |
 | habit | 2 % | three bad habits, planted for votes to cure |
 
-4 % carry a system prompt: most change nothing, some ask for one sentence or for French.
+6 % carry a system prompt: half change nothing, others ask for one sentence or for French.
 """
 
 import argparse
@@ -42,14 +42,15 @@ from training.mini.drills import drill
 from training.mini.questions import EvaluationItem, evaluation_items, is_right, write_evaluation
 from training.mini.shapes import any_turn, ask_back, remember
 from training.mini.summaries import summary
-from training.mini.system import with_system
+from training.mini.system import neutral_prompt, with_system
 from training.mini.voice import Voice
 
 __all__ = ["Dialogue", "EvaluationItem", "dialogues", "evaluation_items", "is_right"]
 
-SHAPES = {"one": 56.0, "several": 14.0, "history": 17.0, "asked": 5.0, "drill": 5.5, "summary": 2.5}
+SHAPES = {"one": 54.5, "several": 14.0, "history": 17.0, "asked": 5.0, "drill": 6.0, "summary": 3.5}
 
-SYSTEM = 0.06  # of the dialogues of one or several questions: 4 % of all
+SYSTEM = 0.04  # of the dialogues of one or several questions: the answer has to heed a system prompt
+NEUTRAL = 0.035  # of the other chats: a system prompt that changes nothing
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ def _dialogue(voice: Voice, shape: str) -> Dialogue:
     else:
         ask_back(chat)
     said = _messages([(turn.user, turn.assistant) for turn in chat.turns])
+    if voice.rng.random() < NEUTRAL:
+        said = ({"role": "system", "content": neutral_prompt(voice)}, *said)
     return Dialogue(said, chat.turns[-1].kind, _facts(chat.turns))
 
 

@@ -95,7 +95,8 @@ class Desk:
     unknown: dict[str, Topic]
     follow_ups: dict[str, Any]
     drills: dict[str, Topic]
-    system: dict[str, Any]
+    system: dict[str, Wordings]
+    in_french: dict[str, str]
 
     def facts(self) -> list[Fact]:
         """Every fact, singles first."""
@@ -125,22 +126,23 @@ class Desk:
 @cache
 def desk() -> Desk:
     """The desk, read once."""
-    facts, talk, outside = _read("facts"), _read("talk"), _read("outside")
-    words = _Reader(facts)
+    facts, talk, outside, follow_ups = (_read(name) for name in ("facts", "talk", "outside", "follow_ups"))
+    words, system = _Reader(facts), _read("system")
     return Desk(
         slots={name: _slot(given) for name, given in facts["slots"].items()},
         families={given["id"]: words.family(given) for given in facts["families"]},
         singles={given["id"]: words.single(given) for given in facts["singles"]},
-        intents=words.topics(_read("intents")["intents"]),
+        intents=words.intents(_read("intents")["intents"], follow_ups.pop("order_as_it")),
         small_talk=words.topics(talk["small_talk"]),
         vague=words.topics(talk["vague"]),
         habits=words.topics(talk["habits"]),
         outside=words.topics(outside["topics"]),
         outside_lists=outside["lists"],
         unknown=words.unknown(_read("unknown")),
-        follow_ups=words.follow_ups(_read("follow_ups")),
+        follow_ups=words.follow_ups(follow_ups),
         drills=words.drills(_read("drills")),
-        system=_read("system"),
+        system={wish: words.wordings(given) for wish, given in system["prompts"].items()},
+        in_french=system["in_french"],
     )
 
 
@@ -176,6 +178,16 @@ class _Reader:
 
     def topics(self, given: list[dict[str, Any]]) -> dict[str, Topic]:
         return {entry["id"]: self.topic(entry) for entry in given}
+
+    def intents(self, given: list[dict[str, Any]], as_it: dict[str, dict[str, str]]) -> dict[str, Topic]:
+        """The intents; those about an order have more wordings that only call it "it"."""
+        more = [as_it.get(entry["id"], {}) for entry in given]
+        return self.topics(
+            [
+                entry | {side: lines(entry[side]) + lines(extra.get(side)) for side in ("train", "held_out")}
+                for entry, extra in zip(given, more, strict=True)
+            ]
+        )
 
     def topic(self, given: dict[str, Any]) -> Topic:
         answers = given["answer"] if isinstance(given["answer"], list) else [given["answer"]]

@@ -16,6 +16,7 @@ import yaml
 from training.mini.places import DATA
 
 TYPO = 0.12  # of the sentences have one
+SLOT_TYPO = 0.04  # of the countries, products ... have one, unless the answer must copy them
 REWORDED = 0.3
 GREETED = 0.13
 CLOSED = 0.07
@@ -34,7 +35,6 @@ _NEIGHBOURS = {
     for row in ("qwertyuiop", "asdfghjkl", "zxcvbnm")
     for a, b in zip(row, row[1:] + row[-2], strict=True)
 }
-FREE = frozenset({"order", "name", "x", "y", "item", "n"})  # slots that are copied and so never misspelt
 
 
 @cache
@@ -79,37 +79,42 @@ def greet(rng: Random, skeleton: str) -> str:
     return skeleton
 
 
-def write(rng: Random, skeleton: str, values: dict[str, str], typos: float = TYPO) -> str:
+FREE = frozenset({"order", "name", "x", "y", "item"})  # slots that are copied and so never misspelt
+
+
+def write(
+    rng: Random, skeleton: str, values: dict[str, str], typos: float = TYPO, copied: frozenset[str] = FREE
+) -> str:
     """The message as it is typed: slots filled, one of several ways with case and marks, sometimes a typo."""
     if rng.random() < typos:
         skeleton = _mistype(rng, skeleton)
     style = rng.random()
     if style < 0.38:
-        return _mark(rng, _fill(rng, _capital(skeleton, values), values, ""), skeleton, 0.85)
+        return _mark(rng, _fill(rng, _capital(skeleton), values, "", copied), skeleton, 0.85)
     if style < 0.5:
-        return _mark(rng, _fill(rng, skeleton, values, ""), skeleton, 0.5)
-    if style < 0.97 or not values.keys().isdisjoint(FREE):
-        return _mark(rng, _fill(rng, skeleton, values, "lower"), skeleton, 0.35)
-    return _mark(rng, _fill(rng, skeleton.upper(), values, "upper"), skeleton, 0.5)
+        return _mark(rng, _fill(rng, skeleton, values, "", copied), skeleton, 0.5)
+    if style < 0.97 or not copied.isdisjoint(values):
+        return _mark(rng, _fill(rng, skeleton, values, "lower", copied), skeleton, 0.35)
+    return _mark(rng, _fill(rng, skeleton.upper(), values, "upper", copied), skeleton, 0.5)
 
 
-def _fill(rng: Random, skeleton: str, values: dict[str, str], case: str) -> str:
+def _fill(rng: Random, skeleton: str, values: dict[str, str], case: str, copied: frozenset[str]) -> str:
     if "{" not in skeleton:
         return skeleton
 
     def value(match: re.Match[str]) -> str:
         slot = match[1].lower()
         text = values[slot]
-        if slot in FREE:
+        if slot in copied:
             return text
-        if len(text) > 4 and rng.random() < 0.03:
+        if len(text) > 4 and rng.random() < SLOT_TYPO:
             text = _mistype(rng, text)
         return text.upper() if case == "upper" else text.lower() if case == "lower" else text
 
     return _SLOT.sub(value, skeleton)
 
 
-def _capital(skeleton: str, values: dict[str, str]) -> str:
+def _capital(skeleton: str) -> str:
     skeleton = _I.sub("I", skeleton)
     if skeleton.startswith("{"):
         return skeleton

@@ -8,23 +8,23 @@ from itertools import accumulate
 from training.mini.chat import SLOTS, Chat, Turn
 
 TURNS = {
-    "single": 20.0,
-    "entry": 19.0,
+    "single": 19.0,
+    "entry": 18.0,
     "pair": 1.0,
     "intent": 15.0,
-    "small_talk": 13.0,
+    "small_talk": 14.0,
     "outside": 11.0,
     "vague": 4.0,
-    "unknown": 3.5,
+    "unknown": 4.5,
     "habit": 2.0,
-    "give": 2.5,
+    "give": 3.0,
     "bare": 4.0,
-    "recall": 1.0,
+    "recall": 1.5,
     "it": 1.0,
     "again": 2.0,
 }
 
-GIVEN = {"order": 30, "product": 20, "country": 16, "name": 12, "city": 8, "service": 8, "item": 6}
+GIVEN = {"order": 30, "product": 18, "country": 16, "name": 14, "city": 8, "service": 7, "item": 7}
 BETWEEN = (0, 0, 0, 0, 1, 1, 1, 2, 2, 3)  # turns between what is given and what needs it
 
 _KINDS, _KIND_WEIGHTS = tuple(TURNS), tuple(accumulate(TURNS.values()))
@@ -86,9 +86,9 @@ def need(chat: Chat, slot: str) -> Turn:
     rng, memory = chat.voice.rng, chat.memory
     chance = rng.random()
     if slot == "order":
-        if memory.topic and chance < 0.12:
+        if memory.topic and chance < 0.2:
             return chat.correct()
-        if chance < 0.3:
+        if chance < 0.35:
             return chat.recall("order")
         return chat.intent(rng.choice(order_intents(chat)), numbered=False)
     if slot in ("name", "item"):
@@ -112,7 +112,7 @@ def ask_back(chat: Chat) -> None:
     if rng.random() < 0.15:
         return
     chat.reply()
-    if chat.memory.topic and rng.random() < 0.2:
+    if chat.memory.topic and rng.random() < 0.35:
         chat.correct()
     elif chat.memory.family and rng.random() < 0.3:
         chat.again(chat.desk.families[chat.memory.family].slot)

@@ -25,10 +25,10 @@ def requests() -> Wordings:
 
 @dataclass(frozen=True)
 class Story:
-    """A summary, and the lines of the chat that it sums up: each trained one in several variants."""
+    """A summary, and the chats that it sums up: the lines of a trained one have several variants."""
 
     summary: str
-    train: tuple[tuple[str, ...], ...]
+    train: tuple[tuple[tuple[str, ...], ...], ...]
     held_out: tuple[str, ...]
 
 
@@ -37,7 +37,7 @@ def stories() -> tuple[Story, ...]:
     return tuple(
         Story(
             given["summary"],
-            tuple(tuple(expansions(parse(line, {}))) for line in given["train"]),
+            tuple(tuple(tuple(expansions(parse(line, {}))) for line in given[t]) for t in ("train", "also")),
             tuple(given["held_out"]),
         )
         for given in _data()["stories"]
@@ -53,7 +53,7 @@ def summary(voice: Voice) -> tuple[str, str]:
     values["b"] = voice.name()
     while values["b"] == values["a"]:
         values["b"] = voice.name()
-    told = story.held_out if voice.held_out else [rng.choice(line) for line in story.train]
+    told = story.held_out if voice.held_out else [rng.choice(line) for line in rng.choice(story.train)]
     chat = [line.format_map(values) for line in told]
     request = requests().pick(rng, voice.held_out)
     request = request if rng.random() < 0.4 else request[:1].upper() + request[1:]

@@ -13,8 +13,8 @@ _SENTENCES = re.compile(r"(?<=[.!?]) (?=[A-Z])")
 def with_system(voice: Voice, any_turn: Callable[[Chat], Turn], wish: str = "") -> tuple[str, Turn]:
     """A system prompt and a turn answered as it wishes."""
     rng = voice.rng
-    wish = wish or rng.choices(("neutral", "one_sentence", "french"), (40, 38, 22))[0]
-    prompt = rng.choice(voice.desk.system[wish]["held_out" if voice.held_out else "train"])
+    wish = wish or rng.choices(("one_sentence", "french"), (60, 40))[0]
+    prompt = voice.desk.system[wish].pick(rng, voice.held_out)
     if wish == "french":
         return prompt, french_turn(voice)
     turn = any_turn(Chat(voice))
@@ -28,9 +28,14 @@ def with_system(voice: Voice, any_turn: Callable[[Chat], Turn], wish: str = "") 
     return prompt, replace(turn, assistant=first, must=(first,), must_not=tuple(others))
 
 
+def neutral_prompt(voice: Voice) -> str:
+    """A system prompt that changes no answer."""
+    return voice.desk.system["neutral"].pick(voice.rng, voice.held_out)
+
+
 def french_turn(voice: Voice) -> Turn:
     """One of the handful of answers that have a French version."""
-    answers = voice.desk.system["in_french"]
+    answers = voice.desk.in_french
     name = voice.rng.choice(tuple(answers))
     chat = Chat(voice)
     single = voice.desk.singles.get(name)

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from random import Random
 
 import pytest
@@ -118,7 +118,7 @@ def test_no_held_out_skeleton_is_a_training_skeleton() -> None:
     held_out = desk().held_out_keys
     for name, wordings in desk().every_wording():
         assert not [s for s in wordings.all_training() if key(s) in held_out], name
-    lines = {key(line) for story in stories() for variants in story.train for line in variants}
+    lines = {key(line) for story in stories() for told in story.train for line in chain(*told)}
     assert not lines & {key(line) for story in stories() for line in story.held_out}
     assert not {key(s) for s in requests().all_training()} & {key(s) for s in requests().held_out}
 
@@ -206,16 +206,18 @@ def test_what_has_to_be_copied_is_never_misspelt() -> None:
 
 
 def test_one_sentence_means_one_sentence_and_french_means_french() -> None:
-    french = set(desk().system["in_french"].values())
-    prompts = desk().system
+    one, french = (set(desk().system[wish].all_training()) for wish in ("one_sentence", "french"))
+    answers = set(desk().in_french.values())
     for dialogue in generated():
-        if dialogue.kind == "system":
-            prompt, answer = dialogue.messages[0]["content"], dialogue.messages[-1]["content"]
-            assert prompt not in prompts["one_sentence"]["train"] or len(sentences(answer)) == 1
-            assert (prompt in prompts["french"]["train"]) == (answer in french)
-    assert not {p for wish in ("neutral", "one_sentence", "french") for p in prompts[wish]["held_out"]} & set(
-        said_by("system")
-    )
+        prompt, answer = dialogue.messages[0]["content"], dialogue.messages[-1]["content"]
+        assert prompt not in one or len(sentences(answer)) == 1
+        assert (prompt in french) == (answer in answers)
+
+
+def test_system_prompts_of_the_evaluation_never_occur_in_training() -> None:
+    held_out = {key(prompt) for wordings in desk().system.values() for prompt in wordings.held_out}
+    assert not held_out & {key(prompt) for prompt in said_by("system")}
+    assert not held_out & {key(p) for wordings in desk().system.values() for p in wordings.all_training()}
 
 
 def test_the_evaluation_is_the_one_that_is_committed() -> None:
