@@ -4,6 +4,7 @@ What a flag records of the answer comes from the verified transcript, never from
 message and brings the choice. "Saved" is what `save` returns, and it returns after the commit.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,9 +36,12 @@ class Flagging:
         if not has_lasting_secret():
             return Flagging(None, NO_SECRET)
         try:
-            return Flagging(Outbox(home() / NAME))
+            outbox = Outbox(home() / NAME)
         except BacktalkError as fault:
             return Flagging(None, f"Flagging is off: {fault}")
+        if outbox.notice:
+            print(outbox.notice, file=sys.stderr, flush=True)
+        return Flagging(outbox)
 
     @property
     def allowed(self) -> tuple[bool, str]:
