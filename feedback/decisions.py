@@ -1,7 +1,7 @@
 """A maintainer's decision on a flag, `review/1`: append-only events, each knowing the one that it follows.
 
     decisions = Decisions.at_home()
-    decisions.decide(Review(flag_id=..., state="accepted", by="ada", matter=matter_of(event)), after="")
+    decisions.decide(Review(flag_id=..., after="", state="accepted", by="ada", matter=matter_of(event)))
 
 Two maintainers at once do not overwrite each other: a decision is only taken if the last one on its flag is
 still the one that the maintainer saw. Where two machines decided apart, the first one counts and the other is
@@ -13,8 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,7 +115,7 @@ def _last(flag: str, followers: Mapping[tuple[str, str], Review]) -> Review | No
 
 
 class Decisions:
-    """The decisions of one machine: a file of JSON lines that only grows, each line on disk when it is told."""
+    """The decisions of one machine: JSON lines that only grow, each on disk before it is told."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -126,16 +125,20 @@ class Decisions:
         """Those in the state folder."""
         return Decisions(home() / NAME)
 
-    def decide(self, draft: Review, after: str) -> Review:
-        """Writes the decision if `after` still is the last one on its flag; else OvertakenError."""
-        review = _completed(draft, after)
-        from_row(to_row(review))
+    def decide(self, *drafts: Review) -> list[Review]:
+        """Writes decisions on one or several flags if each one's `after` still is the last on its flag.
+
+        All are written or none: OvertakenError.
+        """
+        reviews = [_completed(draft) for draft in drafts]
         with self._alone():
-            last = self.last(review.flag_id)
-            if (last.review_id if last else "") != after:
-                raise OvertakenError(_overtaken(review.flag_id, last))
-            self._append(review)
-        return review
+            last = self.standing()
+            for review in reviews:
+                found = last.get(review.flag_id)
+                if (found.review_id if found else "") != review.after:
+                    raise OvertakenError(_overtaken(review.flag_id, found))
+            self._append(reviews)
+        return reviews
 
     def last(self, flag: str) -> Review | None:
         """The decision that stands for a flag."""
@@ -155,7 +158,9 @@ class Decisions:
             return
         with open(self.path, "rb") as lines:
             for number, line in enumerate(lines, start=1):
-                if line.endswith(b"\n"):  # else a power cut took its end, and nobody was told that it was saved
+                if line.endswith(
+                    b"\n"
+                ):  # else a power cut took its end, and nobody was told that it was saved
                     yield self._read(line, number)
 
     def _read(self, line: bytes, number: int) -> Review:
@@ -164,11 +169,11 @@ class Decisions:
         except (ValueError, FlagError) as fault:
             raise BacktalkError(f"{self.path}, line {number}: {fault} Restore the file.") from fault
 
-    def _append(self, review: Review) -> None:
+    def _append(self, reviews: Sequence[Review]) -> None:
         with open(self.path, "r+b" if self.path.exists() else "w+b") as file:
             file.seek(_end_of_whole_lines(file.read()))
             file.truncate()
-            file.write(canonical_json(to_row(review)) + b"\n")
+            file.write(b"".join(canonical_json(to_row(review)) + b"\n" for review in reviews))
             file.flush()
             os.fsync(file.fileno())
         sync_folder(self.path.parent)
@@ -181,15 +186,15 @@ class Decisions:
             yield
 
 
-def _completed(draft: Review, after: str) -> Review:
+def _completed(draft: Review) -> Review:
     masked = map_texts(draft, lambda _, text: mask(clean(text)).text)
-    review = replace(masked, review_id=new_event_id(), after=after, at=now(), content_hash="")
-    return replace(review, content_hash=content_hash(review))
+    review = replace(masked, review_id=new_event_id(), at=now(), content_hash="")
+    return from_row(to_row(replace(review, content_hash=content_hash(review))))
 
 
 def _overtaken(flag: str, last: Review | None) -> str:
     if last is None:
-        return f"The decision on flag {flag[:8]} that you saw is not here. Look at the flag again and decide anew."
+        return f"The decision on flag {flag[:8]} that you saw is not here. Look at it again and decide anew."
     return (
         f"Flag {flag[:8]} was decided while you looked at it: {last.state} by {last.by}, {last.at}. "
         "Look at it again and decide anew."

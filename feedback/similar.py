@@ -1,8 +1,8 @@
 """Which texts say the same: exactly but for spelling, or nearly.
 
-    normalised("  Where is my ORDER?! ")          "where is my order"
-    first_alike(texts)                            for each text the first kept one that it is near to, or itself
-    groups(texts)                                 for each text the first text of its chain of near ones
+    normalised("  Where is my ORDER?! ")     "where is my order"
+    first_alike(texts)                       for each text the first kept one that it is near to, or itself
+    groups(texts)                            for each text the first text of its chain of near ones
 
 Two texts are near when they share 80 % of their word pairs, hold the same numbers, and their `border` (what
 else must be equal, such as a label) is equal: "within 30 days" is never a duplicate of "within 45 days".
@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
-from rensa import RMinHash, RMinHashLSH
+from rensa import RMinHash, RMinHashLSH  # type: ignore[import-untyped]
 
 NEAR = 0.8  # share of word pairs in common
 HASHES, BANDS = 192, 32  # at 0.8 they overlook about one pair in 16,000; at 0.3 they propose one in 40
@@ -45,7 +45,7 @@ class Likeness:
         self._places.insert(place, _sketch(text))
 
     def near(self, text: Text) -> Iterator[int]:
-        """The places of the remembered texts that are near, lowest first, each compared when it is asked for."""
+        """The places of the remembered texts that are near, lowest first, compared one by one as asked."""
         proposed = sorted(self._places.query(_sketch(text)))
         return (place for place in proposed if are_near(text, self._texts[place]))
 
@@ -75,7 +75,7 @@ def pairs(text: str) -> set[str]:
 
 
 def first_alike(texts: Sequence[Text]) -> list[int]:
-    """For each text the place of the first kept text that it is near to; its own place means that it is kept."""
+    """For each text the place of the first kept text that it is near to; a kept one has its own."""
     kept, result = Likeness(), []
     for place, text in enumerate(texts):
         alike = next(kept.near(text), place)
@@ -116,5 +116,5 @@ class Sets:
 
 def _sketch(text: Text) -> RMinHash:
     sketch = RMinHash(HASHES, SEED)
-    sketch.update(sorted(pairs(text.words)))
+    sketch.update(list(pairs(text.words)))
     return sketch
