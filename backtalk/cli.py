@@ -20,6 +20,7 @@ VERBS = {
     "chat": ("app.serve", "serve the chat in a browser"),
     "ask": ("app.ask", "one answer in the terminal"),
     "flags": ("feedback.flags", "what visitors flagged: list, show"),
+    "curate": ("feedback.curate", "flags to a curated set"),
     "mini build": ("training.mini.build", "rebuild the bundled model from its corpus"),
     "mini evaluate": ("training.mini.evaluate", "the bundled model's table of accuracies"),
 }
@@ -32,7 +33,6 @@ LATER = {
     "flags retract": "take a flag back",
     "flags purge": "delete a contributor's flags",
     "trace": "walk from a flag, answer, run or model through the cards",
-    "curate": "flags to a curated set",
     "train": "one run of a recipe",
     "evaluate": "a model against a baseline",
     "experiment": "many runs, compared",
