@@ -64,19 +64,22 @@ class Door:
             await _say(send, 413, f"The request is larger than {LARGEST_REQUEST >> 20} MiB.")
             return
         try:
-            data = self._checked(way_in, body)
+            data = self._checked(way_in, dict(scope["headers"]), body)
         except ValueError as fault:
             await _say(send, 422, str(fault))
             return
         await self._pass_on(scope, _replay(json.dumps({"data": data}).encode(), receive), send)
 
-    def _checked(self, way_in: re.Match[str], body: bytes) -> list[Json]:
+    def _checked(self, way_in: re.Match[str], headers: Mapping[bytes, bytes], body: bytes) -> list[Json]:
         """The one object that an endpoint takes; what else Gradio would understand stays outside."""
         way, name = way_in["way"], way_in["name"]
         if name not in self._endpoints:
             raise ValueError(f"There is no endpoint '{name[:60]}'. Known are {', '.join(self._endpoints)}.")
         if self._endpoints[name] != way:
             raise ValueError(f"The endpoint {name} is asked at /gradio_api/{self._endpoints[name]}/{name}.")
+        if not headers.get(b"content-type", b"").startswith(b"application/json"):
+            # A page of another site can send anything else in a visitor's name without being asked first.
+            raise ValueError("The request does not call itself application/json.")
         try:
             value = json.loads(body)
         except (ValueError, RecursionError):

@@ -1,13 +1,28 @@
-"""A real browser for the end-to-end tests: `browser_path`, and `page`, a fresh visitor in it."""
+"""A real browser and a real server for the end-to-end tests.
+
+`browser_path`   an installed Chromium or Chrome; without one these tests are skipped, but fail where CI=true
+`page`           a visitor who was never here, in a desktop window
+`server`         `backtalk chat` with the bundled model, one for all tests
+`new_server`     makes a server of one's own, to kill and to start again
+`chat`           the page opened by that visitor on that server, with the few gestures that every story needs
+"""
 
 import os
-from collections.abc import Iterator
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from scripts.browser import HOW_TO_GET_ONE, find_browser
 
+PATIENCE_SECONDS = 100  # for a server to start on a busy machine
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -17,6 +32,120 @@ QUIET = [
     "--disable-sync",
     "--no-first-run",
 ]
+
+expect.set_options(timeout=20_000)
+
+
+class Server:
+    """`backtalk chat` as a process of its own, with a state folder and a port that stay the same."""
+
+    def __init__(self, home: Path):
+        self.home = home
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.log = home.with_suffix(".log")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "Server":
+        words = ["chat", "--port", str(self.port)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "backtalk", *words], env=self.environment, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not self._answers():
+            assert self._process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.1)
+        return self
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "BACKTALK_HOME": str(self.home)}
+
+    def backtalk(self, *words: str) -> str:
+        """What the command prints with the same state folder."""
+        done = subprocess.run(
+            [sys.executable, "-m", "backtalk", *words], env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Sends a signal and waits for the end; returns the exit code."""
+        if self._process is None:
+            return 0
+        self._process.send_signal(number)
+        code = self._process.wait(PATIENCE_SECONDS)
+        self._process = None
+        return code
+
+    def _answers(self) -> bool:
+        try:
+            with urlopen(f"{self.url}health", timeout=5) as answer:
+                return answer.headers["content-type"] == "application/json"
+        except OSError:
+            return False
+
+
+class Chat:
+    """The page as a visitor uses it; what is found, is found by its name, as a screen reader would."""
+
+    def __init__(self, page: Page, server: Server):
+        self.page, self.server = page, server
+        self.box = page.get_by_role("textbox", name="Message", exact=True)
+        self.answers = page.get_by_role("article").filter(has=page.get_by_role("heading", name="Backtalk"))
+        self.questions = page.get_by_role("article").filter(has=page.get_by_role("heading", name="You said"))
+        self.stop = page.get_by_role("button", name="Stop")
+        self.send = page.get_by_role("button", name="Send")
+
+    def open(self) -> "Chat":
+        self.page.goto(self.server.url)
+        return self.wait()
+
+    def wait(self) -> "Chat":
+        """Until the model is ready."""
+        expect(self.page.locator("#model")).to_have_attribute("data-state", "ready")
+        return self
+
+    def ask(self, text: str) -> Locator:
+        """Asks, waits for the end of the answer and returns it."""
+        count = self.answers.count()
+        self.begin(text)
+        expect(self.stop).to_have_count(0)
+        expect(self.answers).to_have_count(count + 1)
+        return self.answers.last
+
+    def begin(self, text: str) -> None:
+        """Asks and waits until the question stands in the thread."""
+        count = self.questions.count()
+        self.box.fill(text)
+        self.box.press("Enter")
+        expect(self.questions).to_have_count(count + 1)
+
+    def sent_line(self, answer: Locator) -> Locator:
+        return answer.get_by_text("sent: ")
+
+    def button(self, answer: Locator, name: str) -> Locator:
+        return answer.get_by_role("button", name=name)
+
+    def panel(self) -> Locator:
+        return self.page.get_by_role("form", name="Feedback on this answer")
+
+    def kept(self) -> list[dict[str, object]]:
+        """The conversations as the browser keeps them."""
+        return self.page.evaluate(
+            "Object.keys(localStorage).filter((key) => key.startsWith('backtalk.conversation.'))"
+            ".map((key) => JSON.parse(localStorage.getItem(key)))"
+        )
+
+    def set(self, name: str, value: float) -> None:
+        """Moves a slider of the settings sheet."""
+        self.page.get_by_role("button", name="Settings").click()
+        self.page.get_by_role("slider", name=name).fill(str(value))
+        self.page.get_by_role("dialog").get_by_role("button", name="Close").last.click()
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +169,60 @@ def browser(browser_path: str) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+def visitor(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """visitor(viewport=..., color_scheme=...) opens a page with empty storage, by default on a desktop."""
+    contexts: list[BrowserContext] = []
+
+    def visitor(**options: object) -> Page:
+        options = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **options}
+        contexts.append(browser.new_context(**options))  # type: ignore[arg-type]
+        return contexts[-1].new_page()
+
+    yield visitor
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def page(visitor: Callable[..., Page]) -> Page:
     """A visitor who was never here: empty storage, a desktop window."""
-    visitor = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB")
-    yield visitor.new_page()
-    visitor.close()
+    return visitor()
+
+
+@pytest.fixture
+def new_server(tmp_path: Path) -> Iterator[Callable[[], Server]]:
+    """Starts a server that nobody else uses."""
+    started: list[Server] = []
+
+    def new_server() -> Server:
+        started.append(Server(tmp_path / f"home{len(started)}"))
+        return started[-1].start()
+
+    yield new_server
+    for server in started:
+        server.end(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server for every test that does not hurt it."""
+    server = Server(tmp_path_factory.mktemp("server") / "home")
+    try:
+        yield server.start()
+    finally:
+        server.end()
+
+
+@pytest.fixture
+def chat(page: Page, server: Server) -> Chat:
+    return Chat(page, server).open()
+
+
+@pytest.fixture
+def open_chat(visitor: Callable[..., Page]) -> Callable[..., Chat]:
+    """open_chat(server, viewport=...) opens the page of a server of one's own, or as another visitor."""
+
+    def open_chat(server: Server, **options: object) -> Chat:
+        return Chat(visitor(**options), server).open()
+
+    return open_chat

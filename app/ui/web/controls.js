@@ -90,5 +90,8 @@ function number(name, value) {
 }
 
 function field(name, box, shown = null, fault = null) {
-  return h("label", { class: "field" }, h("span", {}, words[name], shown), box, h("small", {}, words[`${name}_note`]), fault);
+  const note = h("small", { id: `${name}-note` }, words[`${name}_note`]);
+  box.setAttribute("aria-label", words[name]);
+  box.setAttribute("aria-describedby", note.id);
+  return h("label", { class: "field" }, h("span", {}, words[name], shown), box, note, fault);
 }

@@ -10,6 +10,7 @@ import { Thread } from "./thread.js";
 const LOADING_MS = 400;  // how often a loading model is asked after
 const QUIET_MS = 15000;  // a ready one
 const LOST_MS = 1500;  // a server that was not reached
+const MEASURED = 5000;  // characters up to which the box is fitted to its text; more fill it anyway
 const NARROW = "(max-width: 760px)";
 
 let visitor = "";
@@ -320,8 +321,10 @@ function prepareBox() {
 
 function fitBox() {
   const box = byId("message");
+  const highest = innerHeight * 0.4;
+  if (box.value.length > MEASURED) { box.style.height = `${highest}px`; return; }
   box.style.height = "auto";
-  box.style.height = `${Math.min(box.scrollHeight, innerHeight * 0.4)}px`;
+  box.style.height = `${Math.min(box.scrollHeight, highest)}px`;
 }
 
 function focusBox() {

@@ -204,5 +204,6 @@ function chip(name, value, text, checked, hint = undefined) {
 }
 
 function field(text, box, note = "") {
+  box.setAttribute("aria-label", text);
   return h("label", { class: "field" }, h("span", {}, text), box, note ? h("small", {}, note) : null);
 }

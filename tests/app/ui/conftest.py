@@ -1,0 +1,131 @@
+"""The page in this process: an engine that speaks from a script, an outbox on disk, an HTTP client."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.answering import Desk
+from app.flagging import Flagging
+from app.settings import Settings
+from app.ui.page import build, serve_page
+from backtalk.engine import CANCELLED, STOPPED, Ending, Sampling
+from backtalk.models import Model
+from backtalk.prompt import Message, Prompt
+
+JSON = {"content-type": "application/json"}
+ANSWER = "It is **on its way**. <script>alert(1)</script>"
+
+
+class ScriptedEngine:
+    """Says ANSWER, word by word; asked to "wait" it goes on until it is cancelled."""
+
+    name, threads, context, template_sha256 = "scripted", 1, 2048, "0" * 64
+    model = Model("scripted", Path("scripted-Q8_0.gguf"), "1" * 64)
+
+    def prompt(self, messages: Sequence[Message], max_tokens: int) -> Prompt:
+        return Prompt(list(range(10 * len(messages))), list(messages), 0)
+
+    def stream(self, prompt: Prompt, sampling: Sampling) -> "ScriptedStream":
+        return ScriptedStream(prompt)
+
+    def close(self) -> None:
+        pass
+
+
+class ScriptedStream:
+    def __init__(self, prompt: Prompt):
+        self._prompt, self._cancelled = prompt, threading.Event()
+
+    def __iter__(self) -> Iterator[str]:
+        for word in ANSWER.split(" "):
+            yield word + " "
+        if "wait" in self._prompt.messages[-1]["content"]:
+            self._cancelled.wait(30)
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    @property
+    def ending(self) -> Ending:
+        return Ending(CANCELLED if self._cancelled.is_set() else STOPPED, 10, 0, 6, 1.5, 100.0)
+
+
+class Visitor:
+    """Speaks to the endpoints as the page does."""
+
+    def __init__(self, client: TestClient):
+        self.client = client
+        self.token = self.run("enter")["visitor"]
+        self.messages: list[dict[str, Any]] = []
+
+    def run(self, name: str, **request: Any) -> dict[str, Any]:
+        body = json.dumps({"data": [request]})  # lone surrogates too, as a browser may send them
+        answer = self.client.post(f"/gradio_api/run/{name}", content=body, headers=JSON)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"][0]
+
+    def known(self, **more: Any) -> dict[str, Any]:
+        """What the page sends with every question about its conversation."""
+        return {"visitor": self.token, "conversation": "conversation1", "messages": self.messages, **more}
+
+    def begin(self, question: str | None, **more: Any) -> Iterator[dict[str, Any]]:
+        """Asks; yields what the server sends as it comes."""
+        request = self.known(question=question, request="request-1", **more)
+        event = self.client.post("/gradio_api/call/ask", json={"data": [request]}).json()["event_id"]
+        yield from self.follow(event)
+
+    def follow(self, event: str) -> Iterator[dict[str, Any]]:
+        with self.client.stream("GET", f"/gradio_api/call/ask/{event}") as answer:
+            kind = ""
+            for line in answer.iter_lines():
+                name, _, value = line.partition(": ")
+                if name == "event":
+                    kind = value
+                elif name == "data" and kind == "generating":
+                    yield json.loads(value)[0]
+
+    def ask(self, question: str | None, **more: Any) -> dict[str, Any]:
+        """Asks, takes the messages into the conversation, returns everything that was sent."""
+        whole: dict[str, Any] = {}
+        for step in self.begin(question, **more):
+            whole.update(step)
+        self.messages += [whole[name] for name in ("question", "answer") if name in whole]
+        return whole
+
+
+@pytest.fixture(scope="session")
+def scripted_desk() -> Desk:
+    desk = Desk(ScriptedEngine).start()
+    assert desk.wait(10)
+    return desk
+
+
+@pytest.fixture
+def open_page() -> Iterator[Callable[..., TestClient]]:
+    """open_page(desk) serves the page in this process."""
+    clients: list[TestClient] = []
+
+    def open_page(desk: Desk, **settings: Any) -> TestClient:
+        knobs = Settings(**settings)
+        app = serve_page(build(desk, Flagging.at_home(), knobs), knobs)
+        clients.append(TestClient(app, raise_server_exceptions=False).__enter__())
+        return clients[-1]
+
+    yield open_page
+    for client in clients:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(open_page: Callable[..., TestClient], scripted_desk: Desk) -> TestClient:
+    return open_page(scripted_desk)
+
+
+@pytest.fixture
+def visitor(client: TestClient) -> Visitor:
+    return Visitor(client)

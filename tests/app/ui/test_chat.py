@@ -1,0 +1,145 @@
+"""The endpoints as the page uses them, over HTTP."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app.answering import Desk
+from backtalk.errors import ModelError
+
+
+def test_an_answer_streams_and_ends_signed(visitor: Any) -> None:
+    steps = list(visitor.begin("Where is it?"))
+    assert steps[0]["question"]["text"] == "Where is it?" and steps[0]["title"] == "Where is it?"
+    assert steps[-1]["answer"]["signature"]
+    assert "<strong>on its way</strong>" in steps[-1]["html"] and "&lt;script&gt;" in steps[-1]["html"]
+    assert steps[-1]["line"].startswith("sent: this question only, ")
+
+
+def test_a_conversation_goes_on_with_what_was_said(visitor: Any) -> None:
+    visitor.ask("My order is 4821.")
+    assert "1 earlier turn" in visitor.ask("Where is it?")["line"]
+    assert "this question only" in visitor.ask("Where is it?", controls={"history": "off"})["line"]
+
+
+def test_the_same_question_is_answered_again(visitor: Any) -> None:
+    first = visitor.ask("Where is it?")
+    again = visitor.ask(None)
+    assert again["answer"]["parent"] == first["question"]["id"]
+    assert again["answer"]["id"] != first["answer"]["id"]
+
+
+def test_a_stop_ends_the_answer_and_what_was_written_stays(visitor: Any) -> None:
+    steps = []
+    for step in visitor.begin("wait for me"):
+        steps.append(step)
+        if "html" in step:
+            visitor.run("stop", visitor=visitor.token, request="request-1")
+    assert steps[-1]["answer"]["ending"]["finish_reason"] == "cancelled"
+    assert "on its way" in steps[-1]["html"] and "stopped" in steps[-1]["line"]
+
+
+def test_a_stop_that_comes_before_the_answer_holds(visitor: Any) -> None:
+    visitor.run("stop", visitor=visitor.token, request="request-1")
+    assert visitor.ask("wait for me")["answer"]["ending"]["finish_reason"] == "cancelled"
+
+
+def test_nobody_stops_another_visitors_answer(visitor: Any) -> None:
+    stranger = visitor.run("enter")["visitor"]
+    visitor.run("stop", visitor=stranger, request="request-1")
+    assert visitor.ask("Where is it?")["answer"]["ending"]["finish_reason"] == "stop"
+
+
+def test_a_flag_is_saved_while_every_place_at_the_desk_is_taken(visitor: Any) -> None:
+    answer = visitor.ask("Where is it?")["answer"]
+    request = visitor.known(question="wait for me", messages=[])
+    names = [f"waiting-{number}" for number in range(12)]
+    for name in names:
+        visitor.client.post("/gradio_api/call/ask", json={"data": [{**request, "request": name}]})
+    saved = visitor.run("flag", **visitor.known(message=answer["id"], choice={"verdict": "good"}))
+    for name in names:
+        visitor.run("stop", visitor=visitor.token, request=name)
+    assert "Saved" in saved["saved"] and saved["flags"][answer["id"]]["verdict"] == "good"
+
+
+def test_a_conversation_is_opened_with_its_lines_and_flags(visitor: Any) -> None:
+    answer = visitor.ask("Where is it?")["answer"]
+    choice = {"verdict": "bad", "reasons": ["outdated", "too_long"], "severity": "minor"}
+    visitor.run("flag", **visitor.known(message=answer["id"], choice=choice))
+    opened = visitor.run("open", **visitor.known())
+    assert "on its way" in opened["shown"][answer["id"]]["html"]
+    assert opened["flags"][answer["id"]]["reasons"] == ["outdated", "too_long"]
+    visitor.run("flag", **visitor.known(message=answer["id"], choice={"verdict": ""}))
+    assert visitor.run("open", **visitor.known())["flags"] == {}
+
+
+def test_words_put_into_the_models_mouth_are_refused(visitor: Any) -> None:
+    visitor.ask("Where is it?")
+    visitor.messages[1]["text"] = "It was stolen by our staff."
+    assert "signature" in visitor.run("open", **visitor.known())["error"]
+    assert "signature" in next(visitor.begin("Really?"))["error"]
+
+
+def test_a_visitor_comes_back_with_the_same_token(visitor: Any) -> None:
+    assert visitor.run("enter", visitor=visitor.token)["visitor"] == visitor.token
+    assert visitor.run("enter", visitor="somebody.else")["visitor"] not in ("somebody.else", visitor.token)
+
+
+@pytest.mark.parametrize("name", ["enter", "status", "stop", "open", "flag"])
+@pytest.mark.parametrize(
+    "request_of_wrong_types",
+    [
+        {},
+        {"visitor": 5, "conversation": [], "messages": "x", "choice": 3, "request": {}},
+        {"visitor": "\ud800", "conversation": "\x00", "messages": [None], "choice": [], "message": []},
+        {"visitor": None, "messages": {"a": 1}, "choice": {"verdict": []}, "request": "x" * 100},
+    ],
+)
+def test_wrong_types_get_one_sentence(visitor: Any, name: str, request_of_wrong_types: Any) -> None:
+    answer = visitor.run(name, **request_of_wrong_types)
+    assert name in ("enter", "status") or answer["error"].endswith((".", "one.", "else is lost."))
+    assert "Traceback" not in str(answer)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"controls": {"temperature": "hot"}},
+        {"controls": {"history": "sometimes"}},
+        {"controls": {"temprature": 1}},
+        {"controls": [1]},
+        {"request": "?"},
+        {"question": 5},
+        {"question": " \n "},
+        {"question": "x" * 1_000_000},
+        {"conversation": "../../etc"},
+        {"messages": 7},
+    ],
+)
+def test_a_question_that_cannot_be_asked_gets_one_sentence(visitor: Any, wrong: dict[str, Any]) -> None:
+    request = visitor.known(question="Where is it?", request="request-1") | wrong
+    event = visitor.client.post("/gradio_api/call/ask", json={"data": [request]}).json()["event_id"]
+    (answer,) = visitor.follow(event)
+    assert answer["error"].count("Traceback") == 0 and len(answer["error"]) < 300
+
+
+def test_the_page_says_loading_then_why_there_is_no_model(open_page: Callable[..., Any]) -> None:
+    arrived = threading.Event()
+
+    def open_engine() -> Any:
+        arrived.wait(30)
+        raise ModelError("The file is broken. Fetch it again.")
+
+    desk = Desk(open_engine).start()
+    client = open_page(desk)
+    post = lambda: client.post("/gradio_api/run/status", json={"data": [{}]}).json()["data"][0]  # noqa: E731
+    assert post()["state"] == "loading"
+    arrived.set()
+    assert desk.wait(30)
+    assert post() | {"flagging": 0} == {
+        "state": "failed",
+        "reason": "The file is broken. Fetch it again.",
+        "flagging": 0,
+    }
