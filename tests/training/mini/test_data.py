@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import training.mini
+from training.mini.grammar import expansions, parse
 
 DATA = Path(training.mini.__file__).parent / "data"
 INTENTS, TALK, OUTSIDE, FACTS, FOLLOW_UPS, UNKNOWN = (
@@ -282,25 +283,38 @@ def fact_lines(split: str) -> list[str]:
     return lines
 
 
-@cache
 def asks_for_a_fact(text: str, split: str) -> bool:
-    """Whether a wording of this split of facts.yaml reads the same; spaces do not count."""
-    return bool(fact_pattern(split).fullmatch(normal(text).replace(" ", "")))
+    """Whether a wording of this split of the facts reads the same; spaces do not count."""
+    return any(squeezed(skeleton) in fact_skeletons(split) for skeleton in as_skeletons(text))
+
+
+def as_skeletons(text: str) -> Iterator[str]:
+    """The text as it is, and with the name of an entry replaced by its slot."""
+    yield text
+    for name, pattern in entry_patterns().items():
+        if pattern.search(text):
+            yield pattern.sub("{" + name + "}", text)
 
 
 @cache
-def fact_pattern(split: str) -> re.Pattern[str]:
-    """One pattern that matches every normalised wording of every fact."""
-    return re.compile("|".join(sorted({line_pattern(line) for line in fact_lines(split)})))
-
-
-def line_pattern(line: str) -> str:
-    """The pattern of one wording: its choices are a regular expression already."""
-    line = " ".join(line.lower().replace("'", "").replace(",", "").replace("?", "").split())
-    for name, lines in FACTS["macros"].items():
-        line = line.replace(f"<{name}>", "(" + "|".join(normal(each) for each in lines.splitlines()) + ")")
+def entry_patterns() -> dict[str, re.Pattern[str]]:
+    """What names an entry of each slot."""
+    found = {}
     for name, slot in FACTS["slots"].items():
         also = [each for listed in slot.get("also", {}).values() for each in listed]
-        known = "|".join(normal(each) for each in [*slot["known"], *slot["unknown"], *also])
-        line = line.replace("{" + name + "}", f"({known})")
-    return line.replace(" ", "")
+        entries = sorted({*slot["known"], *slot["unknown"], *also}, key=len, reverse=True)
+        found[name] = re.compile(rf"\b({'|'.join(map(re.escape, entries))})\b", re.IGNORECASE)
+    return found
+
+
+@cache
+def fact_skeletons(split: str) -> frozenset[str]:
+    """Every wording of every fact, slots left open, as `squeezed` spells it."""
+    macros = {name: lines.splitlines() for name, lines in FACTS["macros"].items()}
+    return frozenset(
+        squeezed(skeleton) for line in set(fact_lines(split)) for skeleton in expansions(parse(line, macros))
+    )
+
+
+def squeezed(text: str) -> str:
+    return normal(text).replace(" ", "")
