@@ -6,11 +6,13 @@ answered by asking; what is said right after that is the reply.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from training.mini.desk import Fact, Family, Topic
+from training.mini.grammar import Wordings
 from training.mini.voice import Voice
 
+COMMONEST = 0.3  # of the small talk is in a class's first six wordings
 UNKNOWN_ENTRY = 0.14  # of the questions about an entry are about one that the desk does not know
 SLOTS = ("country", "product", "city", "service")
 
@@ -90,8 +92,12 @@ class Chat:
         return self._add(self._of_order(user, chosen, order), {"order": order}, topic=chosen)
 
     def small_talk(self, topic: str = "") -> Turn:
+        """What visitors say first; a share of it in the commonest words, which the data list first."""
         topics = self.desk.small_talk
-        return self._topic(topics[topic or self.voice.rng.choice(list(topics))], "small_talk")
+        chosen = topics[topic or self.voice.rng.choice(list(topics))]
+        if not self.voice.held_out and self.voice.rng.random() < COMMONEST:
+            chosen = replace(chosen, wordings=Wordings(chosen.wordings.train[:6]))
+        return self._topic(chosen, "small_talk")
 
     def vague(self, topic: str = "") -> Turn:
         topics = self.desk.vague
@@ -172,10 +178,12 @@ class Chat:
 
     def again(self, slot: str, unknown: float = UNKNOWN_ENTRY) -> Turn:
         """ "And to Germany?": the family of the turn before, asked about another entry."""
-        value = self._draw(slot, unknown)
-        user = self.voice.say(self.desk.follow_ups["again"][slot]["wordings"], **{slot: value})
         family = self.desk.families.get(self.memory.family)
-        if family and family.slot == slot:
+        goes_on = family is not None and family.slot == slot
+        # Alone, an invented word could as well be a name or a greeting: it is said only where it goes on.
+        value = self._draw(slot, unknown) if goes_on else self.voice.known(slot)
+        user = self.voice.say(self.desk.follow_ups["again"][slot]["wordings"], **{slot: value})
+        if family is not None and goes_on:
             turn = self._of_family(user, family, value)
             return self._add(turn, {slot: value}, family=family, kind="history")
         answer = self.desk.slots[slot].what_about.format_map({slot: value})

@@ -21,7 +21,7 @@ TURNS = {
     "bare": 4.0,
     "recall": 1.5,
     "it": 1.0,
-    "again": 2.0,
+    "again": 1.5,
 }
 
 GIVEN = {"order": 30, "product": 18, "country": 16, "name": 14, "city": 8, "service": 7, "item": 7}
