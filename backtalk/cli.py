@@ -19,7 +19,7 @@ PIPE_CLOSED = 141  # likewise for one whose reader went away, as in `backtalk fl
 VERBS = {
     "chat": ("app.serve", "serve the chat in a browser"),
     "ask": ("app.ask", "one answer in the terminal"),
-    "flags": ("feedback.flags", "what visitors flagged: list, show"),
+    "flags": ("feedback.flags", "what visitors flagged: list, show, sync"),
     "curate": ("feedback.curate", "flags to a curated set"),
     "mini build": ("training.mini.build", "rebuild the bundled model from its corpus"),
     "mini evaluate": ("training.mini.evaluate", "the bundled model's table of accuracies"),
@@ -28,7 +28,6 @@ VERBS = {
 LATER = {
     "flags review": "decide on flags, one by one",
     "flags export": "write flags to a file",
-    "flags sync": "send consented flags to the Hub",
     "flags stats": "how many, of what kind, from when",
     "flags retract": "take a flag back",
     "flags purge": "delete a contributor's flags",

@@ -23,6 +23,7 @@ from backtalk.home import home
 from backtalk.verb import Parser, report_json
 from feedback.outbox import NAME, Outbox
 from feedback.schema import VERDICTS, FlagEvent, Message, to_row
+from feedback.sending import add_sync
 from feedback.taxonomy import taxonomy
 
 WIDTH_IN_A_PIPE = 140  # columns; a terminal has its own
@@ -41,6 +42,7 @@ def main(argv: list[str]) -> int:
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     _add_list(verbs)
     _add_show(verbs)
+    add_sync(verbs)
     args = parser.parse_args(argv)
     return args.run(args)
 

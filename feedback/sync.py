@@ -131,11 +131,15 @@ class Sync:
             self._thread.join(seconds)
         return not self._thread.is_alive()
 
-    def flush(self, patience: float = hub.PATIENCE_SECONDS) -> None:
-        """Sends everything now, whatever the pace; what hinders it is then in `status`."""
+    def flush(self, patience: float = hub.PATIENCE_SECONDS) -> bool:
+        """Sends everything now, whatever the pace; what hinders it is then in `status`.
+
+        False where another process is sending from this outbox.
+        """
         with turn(self._outbox.path) as ours:
             if ours:
                 self._send_all(patience)
+        return ours
 
     def look(self) -> None:
         """One look at what there is to send: nothing happens before the pace allows it."""

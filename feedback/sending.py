@@ -1,0 +1,53 @@
+"""`backtalk flags sync`: what consent covers goes to the Hub now; `--compact` tidies up what is there.
+
+backtalk flags sync
+backtalk flags sync --compact       a maintainer's: segments older than a day become shards
+"""
+
+import argparse
+from contextlib import closing
+from dataclasses import asdict
+
+from backtalk.errors import NetworkError
+from backtalk.home import home
+from backtalk.verb import Parser, report_json
+from feedback.compact import compact
+from feedback.dataset import VARIABLES, named
+from feedback.outbox import NAME, Outbox
+from feedback.segment import Course
+from feedback.sync import Sync, status
+
+
+def add_sync(verbs: "argparse._SubParsersAction[Parser]") -> None:
+    """Adds the verb to those of `backtalk flags`."""
+    purpose = "send consented flags to the Hub"
+    parser = verbs.add_parser("sync", help=purpose, description=purpose, example="backtalk flags sync")
+    parser.add_argument(
+        "--compact", action="store_true", help="then merge what is older than a day into shards (maintainers)"
+    )
+    parser.add_json()
+    parser.set_defaults(run=sync_flags)
+
+
+def sync_flags(args: argparse.Namespace) -> int:
+    course = _send()
+    done = [compact(dataset) for dataset in VARIABLES if named(dataset)] if args.compact else []
+    for one in done:
+        print(one.sentence)
+    if args.json:
+        report_json(
+            {"confirmed": course.confirmed, "commit": course.commit, "compacted": list(map(asdict, done))}
+        )
+    return 0
+
+
+def _send() -> Course:
+    with closing(Outbox(home() / NAME)) as outbox:
+        ours = Sync(outbox).flush()
+        reached = status(outbox)
+    if not ours:
+        print("Another process of this machine is sending already.")
+    elif reached.course.waiting:
+        raise NetworkError(reached.sentence)
+    print(reached.sentence)
+    return reached.course
