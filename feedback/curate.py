@@ -124,9 +124,12 @@ def choose(gathered: Gathered, settings: Curation) -> Curated:
             continue
         on_eval = sides.side[flag.flag_id] == EVAL
         state = fates.state[flag.flag_id]
-        for lesson in _lessons(flag, state, gathered.reviews, fates):
-            if (lesson.file == "eval") == on_eval:
-                rows.add(flag, state, lesson, sides.group[flag.conversation])
+        lessons = _lessons(flag, state, gathered.reviews, fates)
+        fitting = [lesson for lesson in lessons if (lesson.file == "eval") == on_eval]
+        for lesson in fitting:
+            rows.add(flag, state, lesson, sides.group[flag.conversation])
+        if lessons and not fitting:
+            fates.left_out[flag.flag_id] = "nothing_to_check" if on_eval else "nothing_to_learn"
     rows.settle()
     for name, why in rows.taken_out.items():
         fates.withheld[name] += why
