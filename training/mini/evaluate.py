@@ -16,7 +16,7 @@ from typing import Any
 from backtalk.engine import Engine, Sampling, load
 from backtalk.engine.machine import usable_cores
 from backtalk.files import read_jsonl, write_jsonl
-from backtalk.models import resolve
+from backtalk.models import Model, resolve
 from backtalk.progress import Progress
 from backtalk.verb import Parser, report_json
 from training.mini.places import EVALUATION
@@ -45,14 +45,14 @@ ROWS = (
     Row("copy", "unseen order numbers copied", 0.95),
     Row("outside", "questions outside the shop recognised", 0.90),
     Row("inside_refused", "questions inside the shop refused", 0.98, told_as_wrong=True),
-    Row("outdated", "outdated facts as trained"),
-    Row("unknown", "questions without an answer yet: says so"),
+    Row("outdated", "outdated facts right: the loop's work"),
+    Row("unknown", "no answer known yet: says so"),
     Row("intents", "what customers want done"),
     Row("vague", "vague requests: asks back"),
     Row("small_talk", "small talk"),
     Row("summaries", "summaries"),
     Row("system", "system prompts honoured"),
-    Row("habits", "planted habits shown"),
+    Row("habits", "planted habits cured: the loop's work"),
 )
 
 
@@ -100,8 +100,8 @@ def evaluate(
     ref: str, items: Sequence[EvaluationItem], progress: Progress
 ) -> tuple[list[Result], list[dict[str, Any]]]:
     """The table's rows, and every wrong answer. The model is loaded once for each usable core."""
-    answers: list[str] = []
-    with ProcessPoolExecutor(usable_cores(), initializer=_start, initargs=(ref,)) as workers:
+    model, answers = resolve(ref), list[str]()
+    with ProcessPoolExecutor(usable_cores(), initializer=_start, initargs=(model,)) as workers:
         for answer in workers.map(_answer, (list(item.messages) for item in items), chunksize=SHARE):
             answers.append(answer)
             progress.report(f"mini evaluate: {len(answers):,} of {len(items):,} questions")
@@ -143,9 +143,9 @@ def sample(items: Iterable[EvaluationItem], most: int) -> list[EvaluationItem]:
 _engine: Engine  # a worker's own
 
 
-def _start(ref: str) -> None:
+def _start(model: Model) -> None:
     global _engine
-    _engine = load(resolve(ref), context=CONTEXT, threads=1)
+    _engine = load(model, context=CONTEXT, threads=1)
 
 
 def _answer(messages: list[dict[str, str]]) -> str:
