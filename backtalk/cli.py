@@ -20,13 +20,13 @@ VERBS = {
     "chat": ("app.serve", "serve the chat in a browser"),
     "ask": ("app.ask", "one answer in the terminal"),
     "flags": ("feedback.flags", "what visitors flagged: list, show, sync"),
+    "flags review": ("feedback.review", "decide on flags, one key each"),
     "curate": ("feedback.curate", "flags to a curated set"),
     "mini build": ("training.mini.build", "rebuild the bundled model from its corpus"),
     "mini evaluate": ("training.mini.evaluate", "the bundled model's table of accuracies"),
 }
 
 LATER = {
-    "flags review": "decide on flags, one by one",
     "flags export": "write flags to a file",
     "flags stats": "how many, of what kind, from when",
     "flags retract": "take a flag back",

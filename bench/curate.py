@@ -17,12 +17,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.report import bound, report
 from bench.visitors import write_events
 
+ROOT = Path(__file__).resolve().parents[1]
 PROMISED, QUICK = 200_000, 10_000
 SECONDS, GIGABYTES = 120, 1.5
 COUNTS = (50_000, PROMISED, 500_000, 1_000_000)

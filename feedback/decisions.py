@@ -140,6 +140,14 @@ class Decisions:
             self._append(reviews)
         return reviews
 
+    def take(self, reviews: Iterable[Review]) -> int:
+        """Adds decisions that were made elsewhere, each once; returns how many were unknown here."""
+        with self._alone():
+            known = {review.content_hash for review in self.events()}
+            fresh = [review for review in reviews if review.content_hash not in known]
+            self._append(fresh)
+        return len(fresh)
+
     def last(self, flag: str) -> Review | None:
         """The decision that stands for a flag."""
         return self.standing().get(flag)
