@@ -77,6 +77,11 @@ def download(repo: str, file: str, revision: str = "") -> Path:
         ) from fault
 
 
+def load_client() -> None:
+    """Loads the client now, where the first call would come too late or at a bad moment."""
+    _api()
+
+
 def has_token() -> bool:
     """True where the Hub will know who we are: HF_TOKEN, or a login of the `hf` command."""
     from huggingface_hub import get_token

@@ -1,7 +1,7 @@
 """Flags on their way to the Hub: sealed, sent, confirmed, at a pace that the Hub can bear; or calmly waiting.
 
     sync = Sync(outbox).start()        beside the app: looks every two seconds what there is to send
-    sync.stop()                        the last flush, within ten seconds; call it on SIGTERM and at the end
+    sync.stop()                        the last flush, within ten seconds; also done at exit
     status(outbox).sentence            "3 events wait: HF_TOKEN is not set ...", for people
 
     backtalk flags sync                the same once, now, in the terminal
@@ -11,13 +11,16 @@ replicas write to one dataset without knowing of each other: no two ever write t
 a network or a dataset's name everything waits, and the app does not notice.
 """
 
+import atexit
 import fcntl
 import json
 import time
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 
@@ -30,8 +33,7 @@ from feedback.segment import Course, Segment, Segments, sealed_time
 LOOK_SECONDS = 2.0
 INTERVALS = (60.0, 120.0, 240.0, 480.0, 900.0)  # between commits while flags keep coming
 MOST_COMMITS = 100  # a day and dataset: the Hub degrades after some thousand commits
-FRUGAL_FROM = 50  # commits a day, after which the rest of the budget is spread over the day
-FRUGAL_SECONDS = 1800.0
+FRUGAL_SECONDS = 1800.0  # between commits, once half of the day's are made: the rest then lasts for the day
 MOST_SEGMENTS = 10  # in one commit, each at most 4 MB
 FLUSH_SECONDS = 10.0
 COMPACTED_AFTER = timedelta(hours=24)
@@ -47,15 +49,16 @@ class Pace:
 
     clock: Clock = time.monotonic
     intervals: tuple[float, ...] = INTERVALS
+    commits_a_day: int = MOST_COMMITS
     _step: int = 0
     _last: float = field(default=float("-inf"))
 
     def seconds_left(self, commits_of_the_day: int) -> float:
         """How long to wait for the next commit; infinite where the day's budget is spent."""
-        if commits_of_the_day >= MOST_COMMITS:
+        if commits_of_the_day >= self.commits_a_day:
             return float("inf")
         interval = self.intervals[max(0, self._step - 1)]
-        if commits_of_the_day >= FRUGAL_FROM:
+        if commits_of_the_day >= self.commits_a_day / 2:
             interval = max(interval, FRUGAL_SECONDS)
         return self._last + interval - self.clock()
 
@@ -118,7 +121,10 @@ class Sync:
         self._thread = Thread(target=self._run, name="sync", daemon=True)
 
     def start(self) -> "Sync":
+        if any(map(named, VARIABLES)):
+            hub.load_client()  # while it can be: a process that is ending loads nothing more
         self._thread.start()
+        atexit.register(self.stop)  # for an end that nobody announced; SIGTERM has to become an orderly one
         return self
 
     def stop(self, seconds: float = FLUSH_SECONDS) -> bool:
@@ -126,6 +132,7 @@ class Sync:
 
         Nothing is lost either way: what was not confirmed is sent again at the next start.
         """
+        atexit.unregister(self.stop)
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(seconds)
@@ -154,10 +161,18 @@ class Sync:
 
     def _run(self) -> None:
         while not self._stopping.wait(self._look_seconds):
-            with suppress(BacktalkError):  # a full disk, say: the app says so where it saves
-                self.look()
-        with suppress(BacktalkError):
-            self.flush(FLUSH_SECONDS - 1)
+            self._go_on_after(self.look)
+        self._go_on_after(partial(self.flush, FLUSH_SECONDS - 1))
+
+    def _go_on_after(self, work: Callable[[], object]) -> None:
+        """Nothing ends the syncing of a long-running app: what fails now is tried again."""
+        try:
+            work()
+        except BacktalkError:  # a full disk, say: the app says so where it saves
+            self._pace.went()
+        except Exception:  # a defect of ours
+            self._pace.went()
+            traceback.print_exc()
 
     def _send_all(self, patience: float) -> bool:
         """Seals and sends; True where something was tried."""
@@ -171,7 +186,7 @@ class Sync:
         """Sends the sealed segments of a dataset, a commit for each batch; True where something was tried."""
         tried = False
         while batch := self._segments.unconfirmed(dataset, MOST_SEGMENTS):
-            if self._segments.commits_of_the_day(dataset) >= MOST_COMMITS:
+            if self._segments.commits_of_the_day(dataset) >= self._pace.commits_a_day:
                 break
             tried = True
             try:

@@ -31,6 +31,7 @@ LONG = timedelta(days=1)
 NAMES = {FLAGS: "somebody/flags", SAFETY: "somebody/safety"}
 
 Save = Callable[..., FlagEvent]
+Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
@@ -206,6 +207,37 @@ def test_it_sends_by_itself_and_flushes_at_the_end(outbox: Outbox, datasets: Hub
 
 def test_it_can_be_stopped_before_it_was_started(outbox: Outbox) -> None:
     assert Sync(outbox).stop()
+
+
+@pytest.mark.parametrize("ending", ["", "os.kill(os.getpid(), signal.SIGTERM)"], ids=["exit", "sigterm"])
+def test_what_was_just_saved_is_flushed_when_the_process_ends(
+    outbox: Outbox, datasets: Hub, save: Save, tmp_path: Path, ending: str
+) -> None:
+    event = save()
+    program = f"""
+import os, pathlib, signal, sys
+from feedback.outbox import Outbox
+from feedback.sync import Sync
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+Sync(Outbox(pathlib.Path({str(outbox.path)!r})), look_seconds=60).start()
+{ending}
+"""
+    python(datasets, program, tmp_path)
+    assert rows(datasets) == [line(event)]
+
+
+def test_a_defect_does_not_end_the_syncing(
+    outbox: Outbox, datasets: Hub, save: Save, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        monkeypatch.undo()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("feedback.sync.Pace.seconds_left", lambda pace, commits: 0)
+    monkeypatch.setattr("feedback.segment.Segments.seal", broken)
+    sync = Sync(outbox, look_seconds=0.01).start()
+    wait_until(lambda: "ZeroDivisionError" in capsys.readouterr().err)
+    assert sync.stop(seconds=60) is True
 
 
 def test_commits_go_at_once_after_a_quiet_time_then_at_growing_intervals() -> None:

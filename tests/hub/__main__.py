@@ -42,6 +42,7 @@ def main() -> int:
     print(HOW_TO_USE_IT.format(endpoint=hub.endpoint, folder=args.folder), flush=True)
     with suppress(KeyboardInterrupt):
         hub.serve_forever()
+    print(f"\n{hub.faults.drawn} requests, {hub.faults.dealt} of them with a fault")
     return 0
 
 

@@ -58,6 +58,7 @@ class Faults:
     def __init__(self) -> None:
         self._lock = Lock()
         self._scripted: dict[str, deque[Fault]] = defaultdict(deque)
+        self.drawn = self.dealt = 0  # requests, and those that had a fault
         self.stop()
 
     def next(self, route: str, *faults: Fault) -> None:
@@ -78,9 +79,15 @@ class Faults:
 
     def draw(self, route: str) -> Fault | None:
         with self._lock:
-            for name in (route, "*"):
-                if self._scripted[name]:
-                    return self._scripted[name].popleft()
-            if self._random.random() < self._share:
-                return self._random.choice(EVERY_KIND)(self._random)
+            fault = self._next(route)
+            self.drawn += 1
+            self.dealt += fault is not None
+            return fault
+
+    def _next(self, route: str) -> Fault | None:
+        for name in (route, "*"):
+            if self._scripted[name]:
+                return self._scripted[name].popleft()
+        if self._random.random() < self._share:
+            return self._random.choice(EVERY_KIND)(self._random)
         return None
