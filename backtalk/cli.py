@@ -21,6 +21,7 @@ VERBS = {
     "ask": ("app.ask", "one answer in the terminal"),
     "flags": ("feedback.flags", "what visitors flagged: list, show, sync"),
     "flags review": ("feedback.review", "decide on flags, one key each"),
+    "flags stats": ("feedback.stats", "what visitors say, counted and drawn"),
     "curate": ("feedback.curate", "flags to a curated set"),
     "mini build": ("training.mini.build", "rebuild the bundled model from its corpus"),
     "mini evaluate": ("training.mini.evaluate", "the bundled model's table of accuracies"),
@@ -28,7 +29,6 @@ VERBS = {
 
 LATER = {
     "flags export": "write flags to a file",
-    "flags stats": "how many, of what kind, from when",
     "flags retract": "take a flag back",
     "flags purge": "delete a contributor's flags",
     "trace": "walk from a flag, answer, run or model through the cards",

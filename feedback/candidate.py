@@ -40,6 +40,9 @@ class Candidate:
     verdict: str
     reasons: tuple[str, ...]
     matter: str
+    model: str
+    round: int
+    locale: str
     choice: str = ""  # of a comparison
     other_message: str = ""
     fault: str = ""
@@ -94,6 +97,9 @@ def _bare(event: FlagEvent) -> Candidate:
         verdict=event.verdict,
         reasons=tuple(sorted(reason.id for reason in event.reasons)),
         matter=matter_of(event),
+        model=event.model.name,
+        round=event.model.round,
+        locale=event.contributor.locale,
         choice=event.extras.comparison.choice,
         other_message=event.extras.comparison.other_message_id,
     )
