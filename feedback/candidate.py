@@ -43,7 +43,8 @@ class Candidate:
     model: str
     round: int
     locale: str
-    choice: str = ""  # of a comparison
+    choice: str = ""  # between this answer and another one beside it
+    position: str = ""  # where this one stood, a or b
     other_message: str = ""
     fault: str = ""
     system: str = ""
@@ -101,6 +102,7 @@ def _bare(event: FlagEvent) -> Candidate:
         round=event.model.round,
         locale=event.contributor.locale,
         choice=event.extras.comparison.choice,
+        position=event.extras.comparison.position,
         other_message=event.extras.comparison.other_message_id,
     )
 

@@ -31,7 +31,7 @@ from feedback.decisions import Review
 from feedback.gather import Gathered, gather
 from feedback.outbox import NAME as OUTBOX
 from feedback.replay import Replayed, read_replay, wanted
-from feedback.routes import Lesson, teach
+from feedback.routes import teach
 from feedback.rows import FILES, Rows
 from feedback.similar import Text, first_alike, normalised
 from feedback.split import EVAL, Leak, find_leaks, split, spoken
@@ -117,6 +117,7 @@ def choose(gathered: Gathered, settings: Curation) -> Curated:
     flags = _included(_eligible(gathered, fates), gathered.reviews, settings, fates)
     flags = _distinct(_capped(flags, settings.most_per_contributor, fates), fates)
     sides = split(flags, settings.eval_share, settings.seed)
+    beside = {(flag.contributor, flag.message): flag for flag in flags if flag.choice}
     rows = Rows(settings.seed)
     for flag in flags:
         if flag.flag_id in sides.left_out:
@@ -124,7 +125,10 @@ def choose(gathered: Gathered, settings: Curation) -> Curated:
             continue
         on_eval = sides.side[flag.flag_id] == EVAL
         state = fates.state[flag.flag_id]
-        lessons = _lessons(flag, state, gathered.reviews, fates)
+        wording = gathered.reviews[flag.flag_id].correction if state == ACCEPTED else ""
+        teaching = teach(flag, state, wording, beside.get((flag.contributor, flag.other_message)))
+        fates.withheld[flag.flag_id] += teaching.withheld
+        lessons = teaching.lessons
         fitting = [lesson for lesson in lessons if (lesson.file == "eval") == on_eval]
         for lesson in fitting:
             rows.add(flag, state, lesson, sides.group[flag.conversation])
@@ -183,19 +187,14 @@ def _distinct(flags: list[Candidate], fates: Fates) -> list[Candidate]:
 
 
 def _content_key(flag: Candidate) -> tuple[bytes | str, ...]:
-    return flag.item_key, flag.answer_key, flag.correction_key, flag.verdict
+    return flag.item_key, flag.answer_key, flag.correction_key, flag.verdict, flag.choice, flag.position
 
 
 def _content(flag: Candidate) -> Text:
     words = normalised("\n".join((spoken(flag.turns), flag.answer, flag.correction)))
-    return Text(words, (normalised(flag.system), flag.verdict, bool(flag.correction)))
-
-
-def _lessons(flag: Candidate, state: str, reviews: Mapping[str, Review], fates: Fates) -> list[Lesson]:
-    wording = reviews[flag.flag_id].correction if state == ACCEPTED else ""
-    teaching = teach(flag, state, wording)
-    fates.withheld[flag.flag_id] += teaching.withheld
-    return teaching.lessons
+    return Text(
+        words, (normalised(flag.system), flag.verdict, bool(flag.correction), flag.choice, flag.position)
+    )
 
 
 def _to_replay(earlier: list[Replayed], rows: Rows, settings: Curation) -> list[Replayed]:

@@ -61,7 +61,7 @@ def write_set(
     count: Counter[str] = Counter()
     write_jsonl(folder / "manifest.jsonl", _manifest(gathered, curated.fates, count))
     metrics = _metrics(curated, gathered, count)
-    card = Card("curated", name, inputs=inputs, recipe=recipe, seed=recipe["seed"], metrics=metrics)
+    card = Card("curated set", name, inputs=inputs, recipe=recipe, seed=recipe["seed"], metrics=metrics)
     write_card(folder, card, libraries=["rensa"])
     return folder, card
 

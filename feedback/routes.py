@@ -1,6 +1,6 @@
 """Routes: what one flag may teach, by the reasons of its contributor and the taxonomy; pure.
 
-    teaching = teach(flag, state="accepted", wording="")
+    teaching = teach(flag, state="accepted")
     teaching.lessons       for sft, kto, dpo or eval, each with its target
     teaching.withheld      "kto:unfinished", ...: what it would have taught, and why it does not
 
@@ -20,6 +20,13 @@ BARE = {
     "good": Route(kto="good", alone="sft_candidate", check="must_keep"),
     "bad": Route(kto="bad", weight=0.5, correction=("sft", "dpo", "eval"), check="reference"),
     "mixed": Route(correction=("sft", "dpo", "eval"), check="reference"),
+}
+# Of two answers side by side, the choice says it all: each of them is voted on, or they are a pair.
+CHOICES = {comparison.id: comparison.route for comparison in taxonomy().comparisons}
+VOTES = {
+    "kto_good": Route(kto="good"),
+    "kto_bad": Route(kto="bad"),
+    "dpo": Route(correction=("sft", "dpo", "eval"), check="reference"),
 }
 LONGEST_RATIO = 1.5  # of chosen to rejected, either way, where the reason is a length
 
@@ -47,12 +54,19 @@ class Teaching:
     withheld: list[str] = field(default_factory=list)
 
 
-def teach(flag: Candidate, state: str, wording: str = "") -> Teaching:
-    """The lessons of a flag in this state; `wording`: a maintainer's own, instead of its correction."""
+def teach(flag: Candidate, state: str, wording: str = "", other: Candidate | None = None) -> Teaching:
+    """The lessons of a flag in this state.
+
+    `wording`: a maintainer's own, instead of its correction; `other`: the flag on the answer that stood
+    beside this one.
+    """
     teaching = Teaching()
-    routes = _routes(flag, state, teaching)
+    choice = CHOICES.get(flag.choice)
+    routes = [VOTES[name] for name in choice[:1]] if choice else _routes(flag, state, teaching)
     correction = _correction(flag, wording, teaching)
     label = _label(flag, routes, teaching)
+    if choice == ("dpo",):
+        _prefer(flag, other, teaching)
     if correction:
         _correct(flag, routes, correction, teaching)
     if label:
@@ -132,6 +146,24 @@ def _vote(flag: Candidate, routes: list[Route], label: str, teaching: Teaching) 
     teaching.lessons.append(
         Lesson("kto", flag.answer, flag.answer_key, label=label, weight=weight, capped=capped)
     )
+
+
+def _prefer(flag: Candidate, other: Candidate | None, teaching: Teaching) -> None:
+    """The pair of two answers side by side; both flags ask for the same one."""
+    if other is None or other.item_key != flag.item_key:
+        teaching.withheld.append("dpo:other_missing")
+        return
+    preferred = (flag.choice == "a_better") == (flag.position == "a")
+    chosen, rejected = (flag, other) if preferred else (other, flag)
+    if why := _no_example(chosen) or _no_example(rejected) or _alike(chosen, rejected):
+        teaching.withheld.append(f"dpo:{why}")
+    else:
+        lesson = Lesson("dpo", chosen.answer, chosen.answer_key, rejected.answer, rejected.answer_key)
+        teaching.lessons.append(lesson)
+
+
+def _alike(one: Candidate, other: Candidate) -> str:
+    return "same" if one.answer_key == other.answer_key else ""
 
 
 def _imitate(flag: Candidate, state: str, teaching: Teaching) -> None:

@@ -201,4 +201,5 @@ def _must(reference: str, avoid: list[str]) -> list[str]:
     if not avoid:
         return []
     wrong = {number for text in avoid for number in numbers(normalised(text))}
-    return list(dict.fromkeys(number for number in numbers(normalised(reference)) if number not in wrong))
+    right = (number for number in numbers(reference) if normalised(number) not in wrong)
+    return list(dict.fromkeys(right))

@@ -249,7 +249,7 @@ def test_every_event_is_in_the_manifest_once_and_so_is_every_broken_line(
 def test_the_card_says_what_was_done_and_is_written_last(curated: Curate) -> None:
     made = curated([flag(reasons=FACT, correction=CORRECTION), flag("bob", consent=Consent())])
     card = read_card(made.folder)
-    assert (card.kind, card.id, card.recipe["include"]) == ("curated", made.folder.name, "all")
+    assert (card.kind, card.id, card.recipe["include"]) == ("curated set", made.folder.name, "all")
     assert card.metrics["rows"] == {"sft": 1, "kto": 1, "dpo": 1, "eval": 0}
     assert card.metrics["unused"] == {"no_consent": 1}
     assert {entry["path"] for entry in card.outputs} == set(made.bytes)

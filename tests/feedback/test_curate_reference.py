@@ -274,7 +274,7 @@ def item(row: list[tuple[Candidate, Lesson]]) -> dict[str, Any]:
             avoid.append(lesson.against)
     avoid = [text for text in avoid if normalised(text) != normalised(reference)]
     wrong = [number for text in avoid for number in numbers(normalised(text))]
-    must = [number for number in numbers(normalised(reference)) if number not in wrong] if avoid else []
+    must = [one for one in numbers(reference) if normalised(one) not in wrong] if avoid else []
     checks = sorted({check for _, lesson in row for check in lesson.checks})
     return {
         "reference": reference,

@@ -73,7 +73,7 @@ def test_the_way_of_a_flag_is_timed_to_its_decision_and_its_first_set() -> None:
     folder = home() / "curated" / "one"
     write_jsonl(folder / "manifest.jsonl", [{"flag_id": event.flag_id, "used": True}])
     write_json(
-        folder / "card.json", {"kind": "curated", "id": "one", "created_at": "2036-01-02T00:00:00+00:00"}
+        folder / "card.json", {"kind": "curated set", "id": "one", "created_at": "2036-01-02T00:00:00+00:00"}
     )
     found = insights(event, to_row(review))
     assert found.hours_to_set - found.hours_to_decision == pytest.approx(24)

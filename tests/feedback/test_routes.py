@@ -5,7 +5,7 @@ import pytest
 from feedback.candidate import Candidate
 from feedback.controls import pattern
 from feedback.routes import Teaching, teach
-from feedback.schema import FlagEvent
+from feedback.schema import Extras, FlagEvent, SideBySide
 from feedback.taxonomy import taxonomy
 from tests.feedback.events import CORRECTION, flag
 
@@ -109,6 +109,40 @@ def test_a_length_is_a_pair_only_between_answers_of_like_length() -> None:
 def test_a_maintainers_wording_takes_the_place_of_the_correction() -> None:
     lessons = teaching(flag(reasons=["factual_error"], correction=CORRECTION), wording="60 days.").lessons
     assert {lesson.target for lesson in lessons if lesson.file in ("sft", "dpo", "eval")} == {"60 days."}
+
+
+def side_by_side(choice: str) -> list[FlagEvent]:
+    """Two answers to one question, chosen between: an event on each."""
+    messages = {"a": "m-a", "b": "m-b"}
+    return [
+        flag(
+            verdict="mixed",
+            answer=f"Answer {position}.",
+            message=messages[position],
+            conversation="talk",
+            extras=Extras(
+                comparison=SideBySide(messages["ba"["ab".index(position)]], "", choice, True, position)
+            ),
+        )
+        for position in messages
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choice", "chosen", "rejected"),
+    [("a_better", "Answer a.", "Answer b."), ("b_better", "Answer b.", "Answer a.")],
+)
+def test_a_choice_between_two_answers_is_one_pair(choice: str, chosen: str, rejected: str) -> None:
+    a, b = (Candidate.of(event, pattern()) for event in side_by_side(choice))
+    lessons = teach(a, "new", other=b).lessons
+    assert lessons == teach(b, "new", other=a).lessons
+    assert [(one.file, one.target, one.against) for one in lessons] == [("dpo", chosen, rejected)]
+    assert teach(a, "new").withheld == ["dpo:other_missing"]
+
+
+@pytest.mark.parametrize(("choice", "expected"), [("tie_good", "good"), ("both_bad", "bad eval")])
+def test_a_tie_is_a_vote_on_each(choice: str, expected: str) -> None:
+    assert [files(event, "new") for event in side_by_side(choice)] == [expected] * 2
 
 
 def test_what_was_masked_is_not_an_example() -> None:
