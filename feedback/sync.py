@@ -285,7 +285,7 @@ def _left(end: float) -> float:
 @contextmanager
 def turn(outbox: Path) -> Iterator[bool]:
     """Whether it is ours to send from this outbox; no two processes do so at once."""
-    with open(outbox.with_name("sync.lock"), "w") as file:
+    with open(outbox.with_name(f"{outbox.name}.sync.lock"), "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -7,6 +7,7 @@ not xet.
 """
 
 import argparse
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -38,6 +39,7 @@ def main() -> int:
     except OSError as fault:
         print(f"The port {args.port} is taken ({fault.strerror}). Choose another: --port 0", file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a background process may not hear Ctrl-C
     hub.faults.at_random(args.faults, args.seed)
     print(HOW_TO_USE_IT.format(endpoint=hub.endpoint, folder=args.folder), flush=True)
     with suppress(KeyboardInterrupt):

@@ -7,9 +7,10 @@ faults.stop()
 
 import random
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
+from typing import Generic, TypeVar
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,10 @@ EVERY_KIND: tuple[Callable[[random.Random], Fault], ...] = (
 )
 
 
+DECK = 20  # requests
+Card = TypeVar("Card")
+
+
 class Faults:
     """Hands out the fault for each request, if it is to have one."""
 
@@ -67,15 +72,21 @@ class Faults:
             self._scripted[route].extend(faults)
 
     def at_random(self, share: float, seed: int = 0) -> None:
-        """From now on this share of all requests gets a fault, every kind as often as any other."""
+        """From now on this share of all requests gets a fault, every kind as often as any other.
+
+        Both come from shuffled decks, so that a short run has its share of every kind too.
+        """
         with self._lock:
-            self._share, self._random = share, random.Random(seed)
+            self._random = random.Random(seed)
+            self._hit = _Deck(
+                [True] * round(share * DECK) + [False] * round((1 - share) * DECK), self._random
+            )
+            self._kind = _Deck(EVERY_KIND, self._random)
 
     def stop(self) -> None:
         """From now on nothing goes wrong."""
-        with self._lock:
-            self._scripted.clear()
-            self._share, self._random = 0.0, random.Random(0)
+        self._scripted.clear()
+        self.at_random(0.0)
 
     def draw(self, route: str) -> Fault | None:
         with self._lock:
@@ -88,6 +99,17 @@ class Faults:
         for name in (route, "*"):
             if self._scripted[name]:
                 return self._scripted[name].popleft()
-        if self._random.random() < self._share:
-            return self._random.choice(EVERY_KIND)(self._random)
-        return None
+        return self._kind.draw()(self._random) if self._hit.draw() else None
+
+
+class _Deck(Generic[Card]):
+    """Cards in a random order, shuffled anew when all were drawn."""
+
+    def __init__(self, cards: Sequence[Card], chance: random.Random):
+        self._cards, self._chance = cards, chance
+        self._left: list[Card] = []
+
+    def draw(self) -> Card:
+        if not self._left:
+            self._left = self._chance.sample(self._cards, len(self._cards))
+        return self._left.pop()
