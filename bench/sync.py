@@ -25,8 +25,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Thread
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from backtalk.files import canonical_json
 from bench.report import bound, report
@@ -46,6 +45,7 @@ from feedback.schema import (
 )
 from feedback.sync import Pace, Sync, status
 
+ROOT = Path(__file__).resolve().parents[1]
 WRITERS = 5
 KILLS, QUICK_KILLS = 3, 1  # of each writer
 FLAGS, QUICK_FLAGS = 2_000, 100
