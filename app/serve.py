@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from app.answering import Desk
+    from app.ui.chat import Chat
 
 GOODBYE_SECONDS = 1  # for streams to end; then their connections are closed
 BACKLOG = 128
@@ -51,10 +53,12 @@ def serve(settings: Settings) -> int:
         desk = Desk.for_model(settings.model, settings.context, settings.threads).start()
         threading.Thread(target=tell_state, args=(desk,), daemon=True).start()
         with WaitingRoom(listener, read_words()):
-            server = web_server(desk, settings)
+            chat = open_chat(desk)
+            server = web_server(chat, settings)
         try:
-            run_until_signal(server, listener)
+            run_until_signal(server, listener, chat.stop_all)
         finally:
+            chat.close()
             desk.close()
     return 0
 
@@ -73,25 +77,34 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def web_server(desk: "Desk", settings: Settings) -> "uvicorn.Server":
-    """The server of the whole page; importing it takes seconds, which is why it is done here."""
+def open_chat(desk: "Desk") -> "Chat":
+    """The chat at a desk; what it imports takes seconds, which is why that is done here."""
+    from app.flagging import Flagging
+    from app.ui.chat import Chat
+
+    return Chat(desk, Flagging.at_home())
+
+
+def web_server(chat: "Chat", settings: Settings) -> "uvicorn.Server":
     import uvicorn
 
-    from app.flagging import Flagging
     from app.ui.page import build, serve_page
 
-    app = serve_page(build(desk, Flagging.at_home(), settings), settings)
+    app = serve_page(build(chat, settings), settings)
     return uvicorn.Server(
         uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GOODBYE_SECONDS, lifespan="on")
     )
 
 
-def run_until_signal(server: "uvicorn.Server", listener: socket.socket) -> None:
-    """Runs the server; the first signal lets answers end for a second, the next one ends it at once."""
+def run_until_signal(
+    server: "uvicorn.Server", listener: socket.socket, stop_answers: Callable[[], None]
+) -> None:
+    """Runs the server; the first signal lets it end within a second, the next one ends it at once."""
 
     def leave(_signal: int, _frame: FrameType | None) -> None:
         server.force_exit = server.should_exit
         server.should_exit = True
+        stop_answers()
 
     for number in SIGNALS:
         signal.signal(number, leave)

@@ -16,12 +16,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, Protocol
+from typing import Any
 
 import gradio as gr
 
 from app.answering import READY, Answer, Desk, describe
 from app.conversation import Controls, sent_line, title
+from app.flagging import Flagging
 from app.transcript import Message, conversation_id, new_visitor, verify
 from app.transcript import visitor as visitor_of
 from app.ui.markdown import render
@@ -32,17 +33,6 @@ Json = dict[str, Any]
 ANSWERS_AT_ONCE = 8  # that wait at the desk or stream; the engine itself decides whose turn it is
 STOPS_KEPT = 256  # a stop may arrive before its answer has begun
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
-
-
-class Flags(Protocol):
-    """What the panel needs of app.flagging."""
-
-    @property
-    def allowed(self) -> tuple[bool, str]: ...
-
-    def save(self, visitor: str, messages: list[Message], message_id: str, choice: Json) -> Any: ...
-
-    def standing(self, visitor: str, messages: list[Message]) -> dict[str, Json]: ...
 
 
 def calmly(answer: Callable[["Chat", Json], Json]) -> Callable[["Chat", Json], Json]:
@@ -61,9 +51,17 @@ def calmly(answer: Callable[["Chat", Json], Json]) -> Callable[["Chat", Json], J
 class Chat:
     """Answers the page. Holds nothing of a visitor but the answers that are being written."""
 
-    def __init__(self, desk: Desk, flags: Flags):
-        self._desk, self._flags = desk, flags
+    def __init__(self, desk: Desk, flagging: Flagging):
+        self._desk, self._flagging = desk, flagging
         self._running = Running()
+
+    def stop_all(self) -> None:
+        """Stops every answer that is being written; what was written reaches its visitor."""
+        self._running.stop_all()
+
+    def close(self) -> None:
+        self.stop_all()
+        self._flagging.close()
 
     def endpoints(self) -> None:
         """Registers the questions above with the Gradio app that is being built."""
@@ -111,7 +109,7 @@ class Chat:
         answers = [message for message in messages if message.role == "assistant"]
         return {
             "shown": {message.id: _shown(message) for message in answers},
-            "flags": self._flags.standing(visitor, messages),
+            "flags": self._flagging.standing(visitor, messages),
         }
 
     @calmly
@@ -120,8 +118,8 @@ class Chat:
         message, choice = request.get("message"), _object(request.get("choice"))
         if not isinstance(message, str):
             raise WordsError("The flag names no answer. Reload the page and choose again.")
-        receipt = self._flags.save(visitor, messages, message, choice)
-        return {"saved": str(receipt), "flags": self._flags.standing(visitor, messages)}
+        receipt = self._flagging.save(visitor, messages, message, choice)
+        return {"saved": receipt, "flags": self._flagging.standing(visitor, messages)}
 
     @contextmanager
     def _begun(self, request: Json) -> Iterator[tuple[Answer, str]]:
@@ -140,7 +138,7 @@ class Chat:
         if self._desk.state == READY:
             model = describe(self._desk.engine)
             state["model"] = {name: model[name] for name in ("name", "round", "gguf_sha256")}
-        allowed, reason = self._flags.allowed
+        allowed, reason = self._flagging.allowed
         return {**state, "flagging": {"allowed": allowed, "reason": reason}}
 
 
@@ -174,6 +172,10 @@ class Running:
                 self._stopped.popitem(last=False)
             answer = self._answers.get(key)
         if answer:
+            answer.cancel()
+
+    def stop_all(self) -> None:
+        for answer in list(self._answers.values()):  # asked for by a signal, which must not wait for the lock
             answer.cancel()
 
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 OPEN = {
     "GET": re.compile(
         r"/|/page/\w+/[\w.-]+|/(assets|static)/[\w./-]+|/theme\.css|/favicon\.ico|/robots\.txt|/config|/health"
-        r"|/gradio_api/(startup-events|info|app_id|heartbeat/\w+|call/\w+/\w+)"
+        r"|/gradio_api/(startup-events|heartbeat/\w+|call/\w+/\w+)"
     ),
     "POST": re.compile(r"/gradio_api/(?P<way>call|run)/(?P<name>\w+)"),
 }

@@ -1,6 +1,6 @@
 """The page around the tabs: shell, style, scripts and the data that they start with.
 
-    blocks = build(desk, flagging, settings)
+    blocks = build(Chat(desk, flagging), settings)
     app = serve_page(blocks, settings)
 
 Promise: the app serves the page, its own files and Gradio's queue behind one door, and nothing else.
@@ -17,10 +17,9 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import Response
 
-from app.answering import Desk
 from app.conversation import BOUNDS, LONGEST_MESSAGE, LONGEST_SYSTEM_PROMPT, Controls
 from app.settings import Settings
-from app.ui.chat import Chat, Flags
+from app.ui.chat import Chat
 from app.ui.door import Door
 from app.ui.words import read_words
 from feedback.taxonomy import FITTING, Taxonomy, taxonomy
@@ -33,8 +32,8 @@ PAPER, PAPER_DARK = "#faf8f4", "#171614"  # --paper of page.css
 FONT = ["system-ui", "sans-serif"]  # names only: a font of the visitor's machine, nothing is fetched
 
 
-def build(desk: Desk, flags: Flags, settings: Settings) -> gr.Blocks:
-    """The app with its chat tab; `desk` may still be loading."""
+def build(chat: Chat, settings: Settings) -> gr.Blocks:
+    """The app with its chat tab; the model at the chat's desk may still be loading."""
     words = read_words()
     with gr.Blocks(title=words["title"], analytics_enabled=False) as blocks:
         gr.HTML(
@@ -43,7 +42,7 @@ def build(desk: Desk, flags: Flags, settings: Settings) -> gr.Blocks:
             ".then(({ start }) => start(element));",
             apply_default_css=False,
         )
-        Chat(desk, flags).endpoints()
+        chat.endpoints()
     return blocks.queue(max_size=MOST_WAITING)
 
 

@@ -23,6 +23,12 @@ NO_STORAGE = """Object.defineProperty(window, "localStorage", {
   get() { throw new DOMException("not here", "SecurityError"); },
 })"""
 
+FILL_STORAGE = """() => {
+  for (let length = 2 ** 22, part = 0; length >= 1; part += 1) {
+    try { localStorage.setItem(`filler${part}`, "x".repeat(length)); } catch { length = Math.floor(length / 2); }
+  }
+}"""
+
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_hostile_message_is_shown_as_it_was_written(chat: Any, text: str) -> None:
@@ -53,6 +59,8 @@ def _shown(chat: Any, text: str) -> dict[str, Any]:
 
 
 def test_right_to_left_text_runs_right_to_left(chat: Any) -> None:
+    chat.box.fill("שלום, איפה ההזמנה שלי?")
+    assert chat.box.evaluate("(one) => getComputedStyle(one).direction") == "rtl"
     chat.ask("שלום, איפה ההזמנה שלי?")
     bubble = chat.questions.last.locator(".bubble")
     assert bubble.evaluate("(one) => getComputedStyle(one).direction") == "rtl"
@@ -70,6 +78,13 @@ def test_nothing_is_fetched_from_anywhere_else(page: Any, server: Any) -> None:
     page.goto(server.url)
     expect(page.locator("#model")).to_have_attribute("data-state", "ready")
     assert hosts - {""} == {f"127.0.0.1:{server.port}"}
+
+
+def test_a_full_storage_is_said_and_the_chat_goes_on(chat: Any) -> None:
+    chat.page.evaluate(FILL_STORAGE)
+    chat.ask("What can you do?")
+    expect(chat.page.get_by_role("alert")).to_contain_text("storage is full")
+    expect(chat.sent_line(chat.ask("Do you ship to France?"))).to_contain_text("1 earlier turn")
 
 
 def test_a_browser_that_keeps_nothing_can_chat_all_the_same(page: Any, server: Any) -> None:

@@ -10,7 +10,7 @@ import { Thread } from "./thread.js";
 const LOADING_MS = 400;  // how often a loading model is asked after
 const QUIET_MS = 15000;  // a ready one
 const LOST_MS = 1500;  // a server that was not reached
-const MEASURED = 5000;  // characters up to which the box is fitted to its text; more fill it anyway
+const RIGHT_TO_LEFT = /^\P{L}*[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}]/u;
 const NARROW = "(max-width: 760px)";
 
 let visitor = "";
@@ -322,7 +322,9 @@ function prepareBox() {
 function fitBox() {
   const box = byId("message");
   const highest = innerHeight * 0.4;
-  if (box.value.length > MEASURED) { box.style.height = `${highest}px`; return; }
+  // dir="auto" would do it too, in a time that grows with the square of the text: a minute for a megabyte.
+  box.dir = RIGHT_TO_LEFT.test(box.value.slice(0, 500)) ? "rtl" : "ltr";
+  if (box.value.length > longest.message) { box.style.height = `${highest}px`; return; }
   box.style.height = "auto";
   box.style.height = `${Math.min(box.scrollHeight, highest)}px`;
 }

@@ -1,7 +1,7 @@
 // The flag panel under an answer: direction, reasons, severity, comment, corrected answer.
 // A vote is sent at the first click; what follows amends it. "Saved" is shown after the server's disk said so.
 
-import { h, mostReasons, say, taxonomy, words } from "./dom.js";
+import { h, mostReasons, say, taxonomy, toast, words } from "./dom.js";
 
 const SEVERITIES = ["minor", "major", "critical"];
 
@@ -42,11 +42,14 @@ export class Panel {
     return this.#save({ verdict }, () => words.vote_saved);
   }
 
-  retract() {
-    this.verdict = "";
+  /** The vote and all that belongs to it go; the panel stays open only if that could not be saved. */
+  async retract() {
+    await this.#save({ verdict: "" }, () => words.retracted);
+    if (this.flag()) { this.open(); return; }
+    toast(words.retracted);
     this.form = null;
-    this.open();
-    return this.#save({ verdict: "" }, () => words.retracted);
+    this.verdict = "";
+    if (this.isOpen) this.close();
   }
 
   // --- saving ---

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from app.answering import Desk
 from app.flagging import Flagging
 from app.settings import Settings
+from app.ui.chat import Chat
 from app.ui.page import build, serve_page
 from backtalk.engine import CANCELLED, STOPPED, Ending, Sampling
 from backtalk.models import Model
@@ -105,14 +106,17 @@ def scripted_desk() -> Desk:
     return desk
 
 
-@pytest.fixture
-def open_page() -> Iterator[Callable[..., TestClient]]:
-    """open_page(desk) serves the page in this process."""
+@pytest.fixture(scope="session")
+def open_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., TestClient]]:
+    """open_page(desk) serves the page in this process, with an outbox of its own."""
     clients: list[TestClient] = []
 
     def open_page(desk: Desk, **settings: Any) -> TestClient:
         knobs = Settings(**settings)
-        app = serve_page(build(desk, Flagging.at_home(), knobs), knobs)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BACKTALK_HOME", str(tmp_path_factory.mktemp("home")))
+            flagging = Flagging.at_home()
+        app = serve_page(build(Chat(desk, flagging), knobs), knobs)
         clients.append(TestClient(app, raise_server_exceptions=False).__enter__())
         return clients[-1]
 
@@ -121,7 +125,7 @@ def open_page() -> Iterator[Callable[..., TestClient]]:
         client.__exit__(None, None, None)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def client(open_page: Callable[..., TestClient], scripted_desk: Desk) -> TestClient:
     return open_page(scripted_desk)
 
