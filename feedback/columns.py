@@ -18,6 +18,7 @@ PACKED_LIMIT = 64_000  # characters of a packed column
 MOST_FAULTS = 5  # that one sentence tells
 LARGEST = 2**53 - 1  # beyond it a JSON number is no longer exact in every reader
 NAME = re.compile(r"[A-Za-z0-9_.:/+@=-]*")  # ids, hashes, versions: nothing that could be prose
+ATOMS = frozenset({str, int, float, bool})
 UNCLEAN = re.compile("[\x00\ud800-\udfff]")  # what UTF-8 or a C string cannot carry
 
 
@@ -59,12 +60,22 @@ def kinds(record: type) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     """A record as dictionaries, lists, texts and numbers: what JSON writes."""
-    if dataclasses.is_dataclass(value):
-        return {
-            column.name: (_pack if "packed" in column.metadata else plain)(getattr(value, column.name))
-            for column in dataclasses.fields(value)
-        }
+    if type(value) in ATOMS:
+        return value
+    if columns := _columns(value.__class__):
+        return {name: change(getattr(value, name)) for name, change in columns}
     return [plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+@cache
+def _columns(record: type) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+    """The columns of a record and what makes each plain; none where it is no record."""
+    if not dataclasses.is_dataclass(record):
+        return ()
+    return tuple(
+        (column.name, _pack if "packed" in column.metadata else plain)
+        for column in dataclasses.fields(record)
+    )
 
 
 def clean(written: str) -> str:

@@ -276,7 +276,11 @@ def to_row(event: FlagEvent) -> dict[str, Any]:
 def from_row(row: Mapping[str, Any] | str | bytes) -> FlagEvent:
     """The event of a row or of its JSON text; anything that breaks the schema is refused with a reason."""
     event = _read_columns(_parsed(row) if isinstance(row, str | bytes) else row)
-    check_rules(event)
+    faults = _broken_rules(event)
+    if event.content_hash != content_hash(event):
+        faults.append("content_hash does not belong to the content")
+    if faults:
+        raise FlagError(_refusal(faults))
     return event
 
 
@@ -291,7 +295,7 @@ def well_formed(event: FlagEvent) -> FlagEvent:
 
 
 def check_rules(event: FlagEvent) -> None:
-    """Raises FlagError where columns that are well formed contradict each other."""
+    """Raises FlagError where columns that are well formed contradict each other; the hash is not looked at."""
     if faults := _broken_rules(event):
         raise FlagError(_refusal(faults))
 
@@ -319,13 +323,8 @@ def _refusal(faults: list[str]) -> str:
 
 
 def _broken_rules(event: FlagEvent) -> list[str]:
-    faults = [
-        *_identity_faults(event),
-        *(_withdrawal_faults(event) if event.op == "retract" else _vote_faults(event)),
-    ]
-    if event.content_hash != content_hash(event):
-        faults.append("content_hash does not belong to the content")
-    return faults
+    content_faults = _withdrawal_faults if event.op == "retract" else _vote_faults
+    return [*_identity_faults(event), *content_faults(event)]
 
 
 def _identity_faults(event: FlagEvent) -> list[str]:
