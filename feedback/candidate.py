@@ -9,9 +9,9 @@ turns, `prompt` the turns alone. Texts of a candidate with a fault are not kept.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
+from typing import NamedTuple
 
 from feedback.decisions import matter_of
 from feedback.redact import mask
@@ -24,9 +24,8 @@ Turn = tuple[str, str]  # role, content
 FINISHED = "stop"  # the answer came to its own end
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One flag event on its way into a curated set."""
+class Candidate(NamedTuple):
+    """One flag event on its way into a curated set; a tuple: there are many, and they cross processes."""
 
     event_id: str
     flag_id: str
@@ -71,9 +70,9 @@ class Candidate:
         bare = _bare(event)
         fault = _fault_of_flag(event) or _fault_of_context(event)
         if fault:
-            return replace(bare, fault=fault)
+            return bare._replace(fault=fault)
         whole = _with_texts(bare, event)
-        return replace(bare, fault=fault) if (fault := _fault_of_texts(whole, controls)) else whole
+        return bare._replace(fault=fault) if (fault := _fault_of_texts(whole, controls)) else whole
 
 
 def key(*texts: str) -> bytes:
@@ -146,8 +145,7 @@ def _with_texts(bare: Candidate, event: FlagEvent) -> Candidate:
     turns = tuple((shown[name].role, shown[name].content) for name in event.sent.message_ids)
     spoken = [f"{role}: {content}" for role, content in turns]
     masked = {redaction.where for redaction in event.redactions}
-    return replace(
-        bare,
+    return bare._replace(
         system=event.sent.system_prompt,
         turns=turns,
         answer=event.answer.text,

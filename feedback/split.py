@@ -9,8 +9,8 @@ group would grow too large, it stays on the side where most flags ask it, and th
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
-from itertools import islice
 from typing import NamedTuple
 
 from feedback.candidate import Candidate
@@ -66,15 +66,20 @@ def find_leaks(train: Sequence[Prompt], evaluation: Sequence[Prompt]) -> list[Le
         exact.setdefault(prompt, name)
         spelled.setdefault(normalised(prompt), name)
         held_out.add(place, Text(normalised(prompt)))
-    leaks = []
-    for name, prompt in train:
+
+    @cache
+    def found(prompt: str) -> tuple[str, str] | None:
+        """How the prompt leaks and where to; several rows may have the same."""
         if prompt in exact:
-            leaks.append(Leak("exact", name, exact[prompt], prompt))
-        elif (words := normalised(prompt)) in spelled:
-            leaks.append(Leak("normalised", name, spelled[words], prompt))
-        elif near := list(islice(held_out.near(Text(words)), 1)):
-            leaks.append(Leak("near", name, evaluation[near[0]][0], prompt))
-    return leaks
+            return "exact", exact[prompt]
+        words = normalised(prompt)
+        if words in spelled:
+            return "normalised", spelled[words]
+        near = next(held_out.near(Text(words)), None)
+        return None if near is None else ("near", evaluation[near][0])
+
+    leaks = ((name, prompt, found(prompt)) for name, prompt in train)
+    return [Leak(leak[0], name, leak[1], prompt) for name, prompt, leak in leaks if leak]
 
 
 def _questions(flags: Sequence[Candidate]) -> dict[bytes, int]:
