@@ -2,8 +2,9 @@
 
 Muon (Keller Jordan, https://kellerjordan.github.io/posts/muon/, as `torch.optim.Muon`) orthogonalises the
 updates of the layers' matrices; embeddings and norms take AdamW. The rate rises, stays, and falls linearly
-to zero; the weights that are released are a moving average over the steps. Steps are counted in tokens,
-never in time, so that a build ends at the same step on any machine.
+to zero, and does so once more, lower, after a restart; the weights that are released are a moving average
+over the steps. Steps are counted in tokens, never in time, so that a build ends at the same step on any
+machine.
 """
 
 import copy
@@ -44,8 +45,12 @@ class Trainer:
     @property
     def rate(self) -> float:
         """The present learning rate as a share of its highest."""
-        done = self.tokens / self.recipe.tokens
-        return max(0.0, min(1.0, (done + 1e-3) / self.recipe.warmup, (1 - done) / self.recipe.decay))
+        recipe, done = self.recipe, self.tokens / self.recipe.tokens
+        if done < recipe.restart:
+            highest, done = 1.0, done / recipe.restart
+        else:
+            highest, done = recipe.restart_rate, (done - recipe.restart) / max(1 - recipe.restart, 1e-9)
+        return highest * max(0.0, min(1.0, (done + 1e-3) / recipe.warmup, (1 - done) / recipe.decay))
 
     def step(self, batch: Batch) -> float:
         """Learns one batch and returns its loss."""
