@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from feedback.outbox import Outbox
 from feedback.segment import Course, Segment, Segments, sealed_time
 
 LOOK_SECONDS = 2.0
+LOOK_PATIENCE = 30.0  # short, since there is a next look, and since the last flush waits for this one to end
 INTERVALS = (60.0, 120.0, 240.0, 480.0, 900.0)  # between commits while flags keep coming
 MOST_COMMITS = 100  # a day and dataset: the Hub degrades after some thousand commits
 FRUGAL_SECONDS = 1800.0  # between commits, once half of the day's are made: the rest then lasts for the day
@@ -51,7 +52,7 @@ class Pace:
     intervals: tuple[float, ...] = INTERVALS
     commits_a_day: int = MOST_COMMITS
     _step: int = 0
-    _last: float = field(default=float("-inf"))
+    _last: float = float("-inf")
 
     def seconds_left(self, commits_of_the_day: int) -> float:
         """How long to wait for the next commit; infinite where the day's budget is spent."""
@@ -154,7 +155,7 @@ class Sync:
             most = max(self._segments.commits_of_the_day(dataset) for dataset in VARIABLES)
             if not ours or self._pace.seconds_left(most) > 0:
                 return
-            if self._send_all(hub.PATIENCE_SECONDS):
+            if self._send_all(LOOK_PATIENCE):
                 self._pace.went()
             else:
                 self._pace.nothing_waits()
@@ -207,7 +208,8 @@ class Sync:
         else:
             add = card | {segment.name: segment.content for segment in batch}
             commit = hub.commit(named(dataset), add, _message(batch), patience=_left(end))
-        self._known.add(dataset)
+        if dataset != SAFETY:  # that one is looked at each time: it may have been made public meanwhile
+            self._known.add(dataset)
         return commit
 
 

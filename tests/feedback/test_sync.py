@@ -127,6 +127,18 @@ def test_safety_flags_do_not_go_to_a_public_dataset(outbox: Outbox, datasets: Hu
     assert "is public, and safety flags go to a private one only" in status(outbox).sentence
 
 
+def test_a_safety_dataset_that_was_made_public_gets_nothing_more(
+    outbox: Outbox, datasets: Hub, save: Save
+) -> None:
+    first = save("m4", reasons=("self_harm",))
+    sync = Sync(outbox)
+    sync.flush()
+    datasets.store.repo("dataset", NAMES[SAFETY]).about["private"] = False
+    save("m6", reasons=("self_harm",))
+    sync.flush()
+    assert rows(datasets, SAFETY) == [line(first)]
+
+
 def test_what_is_missing_is_said_and_everything_waits(
     outbox: Outbox, hub: Hub, save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
