@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feedback.similar import Text, are_near, first_alike, groups, normalised
+from feedback.similar import Text, are_near, first_alike, groups, normalised, numbers
 
 LONG = "you can send any tent back to us within some weeks if it was not used and still has its labels"
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d", "e", "f", "g"]), min_size=1, max_size=14).map(" ".join)
@@ -34,6 +34,10 @@ def test_one_changed_word_of_twenty_is_near() -> None:
 
 def test_another_number_is_never_near() -> None:
     assert not are_near(Text(f"{LONG} 30 days"), Text(f"{LONG} 60 days"))
+
+
+def test_numbers_are_the_words_with_a_digit() -> None:
+    assert numbers("use TENT20 within 4.5 days, at 10:30; not tent or x") == ("TENT20", "4", "5", "10", "30")
 
 
 def test_another_border_is_never_near() -> None:
