@@ -122,6 +122,7 @@ def start_data(words: dict[str, Any], settings: Settings) -> dict[str, Any]:
         "defaults": {**Controls().__dict__, "history": settings.history},
         "taxonomy": panel_choices(taxonomy()),
         "most_reasons": MOST_REASONS,
+        "bundled": settings.model in ("", "mini"),  # as far as is known before the model is loaded
     }
 
 

@@ -16,8 +16,10 @@ LISTEN_SECONDS = 0.05  # how often the room looks whether it is to close
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><meta http-equiv="refresh" content="1"><title>{title}</title>
-<style>body {{ font: 1rem system-ui, sans-serif; display: grid; place-content: center; min-height: 90vh;
-text-align: center }} p {{ opacity: .75 }}</style></head>
+<style>body {{ font: 1rem/1.6 system-ui, sans-serif; display: grid; place-content: center; min-height: 90vh;
+text-align: center; color: light-dark(#211e19, #ece7de); background: light-dark(#faf8f4, #171614) }}
+h1 {{ font: 600 2rem ui-serif, Georgia, serif; margin: 0 }}
+p {{ color: light-dark(#5d574d, #a9a297) }}</style></head>
 <body><main><h1>{waiting}</h1><p>{loading} · {waiting_note}</p></main></body></html>
 """
 

@@ -9,5 +9,5 @@ FILE = Path(__file__).with_name("words.yaml")
 
 
 def read_words() -> dict[str, Any]:
-    """All words by name; `examples` is a list, the rest is text."""
+    """All words by name; `shop` and `anything` are groups, the rest is text."""
     return yaml.safe_load(FILE.read_text(encoding="utf-8"))

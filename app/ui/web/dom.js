@@ -2,7 +2,7 @@
 
 const data = JSON.parse(document.getElementById("backtalk-data").textContent);
 
-export const { words, bounds, longest, defaults, taxonomy, most_reasons: mostReasons } = data;
+export const { words, bounds, longest, defaults, taxonomy, most_reasons: mostReasons, bundled } = data;
 
 /** A word of words.yaml with its {braces} filled in. */
 export function say(name, values = {}) {

@@ -1,6 +1,6 @@
 // The page's story: come in, wait for the model, ask, read, say what was good or wrong.
 
-import { byId, h, icon, longest, notice, say, setIcon, toast, words } from "./dom.js";
+import { bundled, byId, icon, longest, notice, say, setIcon, toast, words } from "./dom.js";
 import * as controls from "./controls.js";
 import * as server from "./server.js";
 import * as sidebar from "./sidebar.js";
@@ -18,6 +18,7 @@ let model = { state: "loading", reason: "", flagging: { allowed: true, reason: "
 let conversation = store.newConversation();
 let answering = null;  // { conversation, request }: one answer at a time
 let reached = true;
+let isShop = bundled;
 let thread;
 
 /** Called once by Gradio when the shell stands on the page. */
@@ -33,6 +34,7 @@ export async function start(shell) {
     flag,
     isBusy: () => Boolean(answering),
     flagging: () => [model.flagging.allowed, model.flagging.reason],
+    words: () => words[isShop ? "shop" : "anything"],
   });
   prepareBox();
   controls.drawThemes();
@@ -42,6 +44,7 @@ export async function start(shell) {
   window.addEventListener("storage", drawSide);
   document.addEventListener("keydown", onKey);
   sidebar.settle();
+  introduce(isShop);
   show(store.load(addressed()) ?? conversation);
   await enter();
   lookAfter();
@@ -108,7 +111,16 @@ function showModel(state) {
   if (place.textContent !== text) place.replaceChildren(text);
   place.dataset.state = reached ? state.state : "failed";
   place.title = sha ? say("model_title", { name, round: roundWords, sha: sha.slice(0, 8) }) : state.reason;
+  introduce(name ? name.startsWith("mini") : isShop);
   if (state.state === "failed" && reached) notice(`${words.failed_title}. ${state.reason}`);
+}
+
+/** Says what kind of model this is; the bundled one is the desk of a shop. */
+function introduce(asShop) {
+  const hasChanged = isShop !== asShop;
+  isShop = asShop;
+  byId("note").textContent = words[isShop ? "shop" : "anything"].note;
+  if (hasChanged) thread.draw();
 }
 
 /** HTML, quiet lines and flags of the conversation that is shown. */

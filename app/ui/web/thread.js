@@ -237,8 +237,9 @@ export class Thread {
   }
 
   #greeting() {
-    const buttons = words.examples.map((text) => h("button", { type: "button", class: "example", onclick: () => this.actions.ask(text) }, text));
-    return h("section", { class: "greeting" }, h("h2", {}, words.greeting), h("p", {}, words.greeting_note), h("div", { class: "examples" }, ...buttons));
+    const { greeting, examples } = this.actions.words();
+    const buttons = examples.map((text) => h("button", { type: "button", class: "example", onclick: () => this.actions.ask(text) }, text));
+    return h("section", { class: "greeting" }, h("h2", {}, words.greeting), h("p", {}, greeting), h("div", { class: "examples" }, ...buttons));
   }
 
   #askAgain() {
