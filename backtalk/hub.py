@@ -84,9 +84,7 @@ def load_client() -> None:
 
 def has_token() -> bool:
     """True where the Hub will know who we are: HF_TOKEN, or a login of the `hf` command."""
-    from huggingface_hub import get_token
-
-    return bool(get_token())
+    return bool(_token())
 
 
 def head(dataset: str, patience: float = PATIENCE_SECONDS) -> Head | None:
@@ -127,7 +125,7 @@ def read(dataset: str, path: str, commit: str, patience: float = PATIENCE_SECOND
 
     def ask() -> bytes:
         address = f"{_api().endpoint}/datasets/{dataset}/resolve/{commit}/{path}"
-        response = get_session().get(address, headers=build_hf_headers())
+        response = get_session().get(address, headers=build_hf_headers(token=_token()))
         hf_raise_for_status(response)
         return response.content
 
@@ -238,7 +236,14 @@ def _api() -> "HfApi":
     from huggingface_hub import HfApi
 
     _set_up_client()
-    return HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
+    return HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=_token())
+
+
+def _token() -> str | None:
+    """Ours, given to each call: the client may be told not to take it by itself."""
+    from huggingface_hub import get_token
+
+    return get_token()
 
 
 @cache
