@@ -22,6 +22,9 @@ VERBS = {
     "flags": ("feedback.flags", "what visitors flagged: list, show, sync"),
     "flags review": ("feedback.review", "decide on flags, one key each"),
     "flags stats": ("feedback.stats", "what visitors say, counted and drawn"),
+    "flags retract": ("feedback.retract", "take a flag back"),
+    "flags purge": ("feedback.purge", "remove a flag's texts everywhere"),
+    "trace": ("feedback.trace", "from a flag, answer, run or model, both ways"),
     "curate": ("feedback.curate", "flags to a curated set"),
     "mini build": ("training.mini.build", "rebuild the bundled model from its corpus"),
     "mini evaluate": ("training.mini.evaluate", "the bundled model's table of accuracies"),
@@ -29,9 +32,6 @@ VERBS = {
 
 LATER = {
     "flags export": "write flags to a file",
-    "flags retract": "take a flag back",
-    "flags purge": "delete a contributor's flags",
-    "trace": "walk from a flag, answer, run or model through the cards",
     "train": "one run of a recipe",
     "evaluate": "a model against a baseline",
     "experiment": "many runs, compared",

@@ -172,6 +172,26 @@ def commit(
     return _patiently(ask, dataset, patience)
 
 
+def forget_past(dataset: str, message: str, patience: float = PATIENCE_SECONDS) -> list[str]:
+    """Makes the main branch one commit without a past, and deletes large files that it does not hold.
+
+    Returns the branches and tags beside it, which keep theirs.
+    """
+
+    def ask() -> list[str]:
+        api = _api()
+        api.super_squash_history(dataset, repo_type="dataset", commit_message=message)
+        entries = api.list_repo_tree(dataset, repo_type="dataset", recursive=True)
+        held = {lfs.sha256 for entry in entries if (lfs := getattr(entry, "lfs", None))}
+        old = [file for file in api.list_lfs_files(dataset, repo_type="dataset") if file.oid not in held]
+        api.permanently_delete_lfs_files(dataset, old, repo_type="dataset")
+        refs = api.list_repo_refs(dataset, repo_type="dataset", include_pull_requests=True)
+        beside = [*refs.branches, *refs.converts, *refs.tags, *(refs.pull_requests or ())]
+        return [f"{ref.ref} of {dataset}" for ref in beside if ref.ref != "refs/heads/main"]
+
+    return _patiently(ask, dataset, patience)
+
+
 def _patiently(ask: Callable[[], Result], place: str, patience: float) -> Result:
     """The result of `ask`, asked again while it fails in ways that pass and patience lasts."""
     end, pause = time.monotonic() + patience, FIRST_PAUSE

@@ -3,9 +3,9 @@
     python bench/feedback.py [--quick] [--saves 2000] [--folder DIR]
 
 In turns, a flag of 4 kB is saved in an outbox and the bytes of its row are inserted into a table of one
-column, in a file of its own with the same durability (WAL, synchronous=FULL). Of each save two times are taken:
-from the click, with masking, and from the masked event on. Then eight threads save at once. DIR should lie on
-the disk that holds the outbox.
+column, in a file of its own with the same durability (WAL, synchronous=FULL). Of each save two times are
+taken: from the click, with masking, and from the masked event on. Then eight threads save at once. DIR should
+lie on the disk that holds the outbox.
 """
 
 import argparse

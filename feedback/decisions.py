@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from backtalk.errors import BacktalkError, FlagError
-from backtalk.files import canonical_json, sync_folder
+from backtalk.files import canonical_json, sync_folder, write_jsonl
 from backtalk.home import home
 from feedback import columns as column
 from feedback.columns import clean, map_texts, plain, read
@@ -170,6 +170,15 @@ class Decisions:
                     b"\n"
                 ):  # else a power cut took its end, and nobody was told that it was saved
                     yield self._read(line, number)
+
+    def forget(self, flag: str) -> int:
+        """Deletes every decision on a flag, whose notes may quote it; returns how many."""
+        with self._alone():
+            reviews = list(self.events())
+            kept = [review for review in reviews if review.flag_id != flag]
+            if len(kept) < len(reviews):
+                write_jsonl(self.path, map(to_row, kept))
+        return len(reviews) - len(kept)
 
     def _read(self, line: bytes, number: int) -> Review:
         try:

@@ -214,6 +214,31 @@ class Outbox:
         )[0][0]
         return Counts(events, flags, flags - withdrawn, unsealed)
 
+    def forget(self, name: str) -> int:
+        """Deletes the events of a flag that hold a text, so that no byte of it stays; returns how many.
+
+        Its withdrawal stays. Raises OutboxError while another process keeps old pages in use.
+        """
+        with self._lock, _calmly(self.path):
+            self._reopen_if_replaced()
+            with _transaction(self._connection) as connection:
+                chosen = "FROM events WHERE flag_id = ? AND op != 'retract'"
+                connection.execute(
+                    f"DELETE FROM placed WHERE event_id IN (SELECT event_id {chosen})", (name,)
+                )
+                connection.execute(
+                    "DELETE FROM segments WHERE at_commit = '' AND NOT EXISTS (SELECT 1 FROM placed "
+                    "WHERE placed.dataset = segments.dataset AND segment = segments.name)"
+                )
+                gone = connection.execute(f"DELETE {chosen}", (name,)).rowcount
+            self._connection.execute("VACUUM")  # pages are written anew; what was free is not carried over
+            if self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                raise OutboxError(
+                    f"The outbox {self.path} is being read by another process, and its log still holds what "
+                    "was deleted. Stop that process and do it again."
+                )
+        return gone
+
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One transaction on the file, whole or not at all: for feedback/segment.py."""

@@ -295,7 +295,7 @@ def well_formed(event: FlagEvent) -> FlagEvent:
 
 
 def check_rules(event: FlagEvent) -> None:
-    """Raises FlagError where columns that are well formed contradict each other; the hash is not looked at."""
+    """Raises FlagError where columns that are well formed contradict each other (the hash aside)."""
     if faults := _broken_rules(event):
         raise FlagError(_refusal(faults))
 

@@ -357,7 +357,14 @@ def refs(call: Call) -> Answer:
             if ref.startswith(prefix)
         ]
 
-    return answer_json({"branches": of("refs/heads/"), "tags": of("refs/tags/"), "converts": []})
+    return answer_json(
+        {
+            "branches": of("refs/heads/"),
+            "tags": of("refs/tags/"),
+            "converts": [],
+            "pullRequests": of("refs/pr/"),
+        }
+    )
 
 
 def commits(call: Call) -> Answer:

@@ -1,0 +1,54 @@
+"""`backtalk flags retract`: takes a flag back, for a contributor who asks for it without their browser.
+
+    backtalk flags retract 3f2a
+
+The withdrawal is one more event, which holds no text. It reaches the Hub with the next sync; the next curated
+set and the next compaction no longer contain the flag. What it was before stays in older files until a purge.
+"""
+
+from contextlib import closing
+from dataclasses import replace
+
+from backtalk.errors import WordsError
+from backtalk.home import home
+from backtalk.verb import Parser, report_json
+from feedback.outbox import NAME, Outbox
+from feedback.schema import FlagEvent, new_event_id, now
+
+KEPT = (  # by a withdrawal: whose flag it was, on what; nothing that anybody wrote
+    "app_version", "app_commit", "flag_id", "revision", "consent", "contributor", "conversation_id",
+    "turn_index", "message_id", "parent_message_id", "sibling_ids", "message_at", "model", "sampling",
+)  # fmt: skip
+
+
+def main(argv: list[str]) -> int:
+    parser = Parser("flags retract", "Take a flag back.", example="backtalk flags retract 3f2a")
+    parser.add_argument("flag", metavar="FLAG", help="the id of a flag, or its beginning")
+    parser.add_json()
+    args = parser.parse_args(argv)
+    with closing(Outbox(home() / NAME)) as outbox:
+        name = named(outbox, args.flag)
+        receipt = outbox.save(withdrawal(outbox.history(name)[-1]))
+    print(f"Flag {name} is withdrawn.")
+    print(
+        "What used it is listed by: backtalk trace FLAG. Its texts go for good by: backtalk flags purge FLAG"
+    )
+    if args.json:
+        report_json({"flag_id": name, "revision": receipt.revision, "repeated": receipt.repeated})
+    return 0
+
+
+def named(outbox: Outbox, prefix: str) -> str:
+    """The one flag here whose id begins so."""
+    found = outbox.find(prefix) if prefix else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise WordsError(f"'{prefix}' begins several ids: {', '.join(found[:3])} ... Give more of it.")
+    raise WordsError(f"There is no flag '{prefix[:40]}' here. See: backtalk flags list")
+
+
+def withdrawal(last: FlagEvent) -> FlagEvent:
+    """The event that withdraws the flag whose last event this is."""
+    bare = FlagEvent(op="retract", event_id=new_event_id(), created_at=now())
+    return replace(bare, **{name: getattr(last, name) for name in KEPT})
