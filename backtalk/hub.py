@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
+from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 TRY_SECONDS = 60.0  # one request; the Hub itself gives up after a minute, the client never would
 PATIENCE_SECONDS = 180.0  # all tries of one call together
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # between tries, doubling, each stretched or shortened by up to a half
-PASSING = frozenset({408, 409, 412, 429, 500, 502, 503, 504})
+PASSING = frozenset({408, 409, 412, 429})  # and whatever the Hub's own faults are, from 500 on
 HEAD_MOVED = 412
 
 Result = TypeVar("Result")
@@ -216,7 +217,7 @@ def _once(ask: Callable[[], Result], place: str) -> Result:
         return ask()
     except errors.HfHubHTTPError as fault:
         status = fault.response.status_code
-        if status in PASSING:
+        if status in PASSING or status >= 500:
             raise _Passing(status, _asked_pause(fault.response.headers)) from fault
         raise NetworkError(_no(place, status)) from fault
     except errors.OfflineModeIsEnabled as fault:
@@ -227,7 +228,7 @@ def _once(ask: Callable[[], Result], place: str) -> Result:
         raise NetworkError(
             f"{place!r} is not a name on the Hub. Wanted: owner/name, as in somebody/flags."
         ) from fault
-    except (errors.HTTPError, OSError) as fault:
+    except (errors.HTTPError, OSError, JSONDecodeError) as fault:  # the last from a network's own login page
         raise _Passing(0) from fault
     except RuntimeError as fault:  # the client's wrapping of a large file that did not get through
         if isinstance(fault.__cause__, errors.HTTPError):

@@ -7,7 +7,7 @@ import pytest
 
 from backtalk import hub as door
 from backtalk.errors import NetworkError
-from tests.hub.api import Token
+from tests.hub.api import Answer, Token
 from tests.hub.faults import Fault, cut, status
 from tests.hub.server import Hub
 
@@ -61,7 +61,7 @@ def test_a_commit_adds_and_deletes_at_once(dataset: Hub) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        *(status(code) for code in (408, 409, 412, 429, 500, 502, 503, 504)),
+        *(status(code) for code in (408, 409, 412, 429, 500, 502, 503, 504, 522)),
         cut(),
         cut(after=True),
         cut(half=True),
@@ -131,6 +131,15 @@ def test_without_a_network_the_sentence_comes_when_patience_ends(
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(NetworkError, match="it gave no answer"):
         door.head(NAME, patience=0)
+
+
+def test_a_page_in_place_of_an_answer_is_no_answer(
+    dataset: Hub, monkeypatch: pytest.MonkeyPatch, quick_pauses: list[float]
+) -> None:
+    portal = Answer(200, b"<html>Please log in to this network.</html>", {"Content-Type": "text/html"})
+    monkeypatch.setattr(dataset, "answer", lambda request: (portal, Fault()))
+    with pytest.raises(NetworkError, match="it gave no answer"):
+        door.commit(NAME, {"a": b"1"}, "more", patience=1)
 
 
 def test_offline_mode_and_impossible_names_are_said_at_once(
