@@ -22,6 +22,7 @@ VERBS = {
     "flags": ("feedback.flags", "what visitors flagged: list, show, sync"),
     "flags review": ("feedback.review", "decide on flags, one key each"),
     "flags stats": ("feedback.stats", "what visitors say, counted and drawn"),
+    "flags export": ("feedback.exporting", "events to a file of JSON lines"),
     "flags retract": ("feedback.retract", "take a flag back"),
     "flags purge": ("feedback.purge", "remove a flag's texts everywhere"),
     "trace": ("feedback.trace", "from a flag, answer, run or model, both ways"),
@@ -31,7 +32,6 @@ VERBS = {
 }
 
 LATER = {
-    "flags export": "write flags to a file",
     "train": "one run of a recipe",
     "evaluate": "a model against a baseline",
     "experiment": "many runs, compared",

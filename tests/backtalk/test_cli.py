@@ -89,8 +89,8 @@ def test_a_module_of_ours_that_is_missing_is_a_defect(verb: Any) -> None:
         (["mini", "biuld"], "backtalk mini needs one of: build, evaluate. See: backtalk mini --help"),
         (["train", "recipe.yaml"], "backtalk train (one run of a recipe) comes with a later release."),
         (
-            ["flags", "purge"],
-            "backtalk flags purge (delete a contributor's flags) comes with a later release.",
+            ["round"],
+            "backtalk round (curate, train, evaluate, export, gate, promote) comes with a later release.",
         ),
     ],
 )
