@@ -4,31 +4,44 @@ What a flag records of the answer comes from the verified transcript, never from
 message and brings the choice. "Saved" is what `save` returns, and it returns after the commit.
 """
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from app.consent import Haste, agreed
+from app.receipts import Receipts, is_sending
 from app.transcript import Message
+from backtalk import hub
 from backtalk.errors import BacktalkError, FlagError
-from backtalk.home import has_lasting_secret, home, secret
+from backtalk.home import has_lasting_secret, home, on_space, secret
 from feedback import schema
 from feedback.outbox import NAME, Outbox
-from feedback.saving import Choice, FlaggedMessage, save_flag
+from feedback.saving import Choice, FlaggedMessage, preview, save_flag
 from feedback.schema import FlagEvent
+from feedback.sync import Sync
 
 NO_SECRET = (
     "Flagging is off: this Space has no BACKTALK_SECRET, without which a flag could not be withdrawn later. "
     "Its owner can set one in the Space's settings."
 )
-PARTS = {"verdict", "reasons", "hazards", "severity", "comment", "correction", "seen_revision"}
+PARTS = {
+    "verdict", "reasons", "hazards", "severity", "comment", "correction", "consent", "preview_shown",
+    "seen_revision",
+}  # fmt: skip
+MOST_RECEIPTS = 500  # that one request asks for
 
 
 class Flagging:
-    """Saves what visitors say of answers, and tells a page what they have said."""
+    """Saves what visitors say of answers, sends what they agreed to, and tells a page how far it has come."""
 
     def __init__(self, outbox: Outbox | None, reason: str = ""):
         self._outbox = outbox
         self._reason = reason
+        self._receipts = Receipts(outbox) if outbox else None
+        self._haste = Haste()
+        self._sync: Sync | None = None
 
     @staticmethod
     def at_home() -> "Flagging":
@@ -43,29 +56,100 @@ class Flagging:
             print(outbox.notice, file=sys.stderr, flush=True)
         return Flagging(outbox)
 
-    @property
-    def allowed(self) -> tuple[bool, str]:
-        """Whether flags are taken, and if not, why."""
-        return self._outbox is not None, self._reason
+    def start_sending(self) -> "Flagging":
+        """Sends in the background from now on, where a dataset and a token are set; else nothing leaves."""
+        if self._outbox is not None and is_sending() and hub.has_token():
+            self._sync = Sync(self._outbox).start()
+        return self
 
-    def save(self, visitor: str, messages: Sequence[Message], message_id: str, choice: Any) -> str:
-        """Saves a choice and says where it is now, once it is on disk. Raises FlagError or OutboxError."""
-        if self._outbox is None:
-            raise FlagError(self._reason)
+    @property
+    def state(self) -> dict[str, Any]:
+        """Whether flags are taken, and if not, why; whether they may leave; whether this disk is kept."""
+        return {
+            "allowed": self._outbox is not None,
+            "reason": self._reason,
+            "sends": is_sending(),
+            "kept": not on_space(),
+        }
+
+    def save(self, visitor: str, messages: Sequence[Message], message_id: str, choice: Any) -> dict[str, Any]:
+        """Saves a choice; says where it is now, once it is on disk. Raises FlagError or OutboxError.
+
+        `left`: the commit that still holds what a withdrawal took back, until a purge.
+        """
+        outbox, receipts = self._opened()
         message = flagged_message(visitor, messages, message_id)
-        return save_flag(self._outbox, message, _choice(choice)).sentence
+        receipt = save_flag(outbox, message, self._unhurried(message, _choice(choice)))
+        withdrawn = receipt.event.op == "retract"
+        return {
+            "saved": receipt.sentence,
+            "left": receipts.left_at(receipt.flag_id) if withdrawn else "",
+        }
+
+    def preview(
+        self, visitor: str, messages: Sequence[Message], message_id: str, choice: Any
+    ) -> dict[str, Any]:
+        """What `save` would store: every text as it would be written, cut where something was masked."""
+        outbox, _ = self._opened()
+        message = flagged_message(visitor, messages, message_id)
+        return _for_preview(preview(outbox, message, _choice(choice)))
+
+    def agree(self, visitor: str, messages: Sequence[Message], consent: Any) -> int:
+        """Puts all of this visitor's flags on these messages under a consent; returns how many there are.
+
+        Nothing that was said changes: each flag gets an amendment that repeats it.
+        """
+        outbox, _ = self._opened()
+        flags = self._flags(visitor, messages)
+        for message_id, event in flags.items():
+            choice = Choice(verdict=event.verdict, consent=agreed(consent))
+            message = flagged_message(visitor, messages, message_id)
+            save_flag(outbox, message, self._unhurried(message, choice))
+        return len(flags)
 
     def standing(self, visitor: str, messages: Sequence[Message]) -> dict[str, dict[str, Any]]:
         """What this visitor's flags on these messages are, by message, as the panel shows them."""
+        return {message: _for_panel(event) for message, event in self._flags(visitor, messages).items()}
+
+    def receipts(self, visitor: str, message_ids: Any) -> dict[str, dict[str, Any]]:
+        """How far this visitor's flags on these messages have come, by message."""
+        if self._receipts is None:
+            return {}
+        if not isinstance(message_ids, list) or not all(isinstance(name, str) for name in message_ids):
+            raise FlagError("The request names no answers. Reload the page.")
+        contributor = schema.pseudonym(secret(), visitor)
+        found = {
+            name: self._receipts.of(schema.flag_id(contributor, name)) for name in message_ids[:MOST_RECEIPTS]
+        }
+        return {name: receipt for name, receipt in found.items() if receipt}
+
+    def close(self) -> None:
+        """Sends what is left, if the Hub answers within ten seconds; the rest goes at the next start."""
+        if self._sync is not None:
+            self._sync.stop()
+        if self._outbox is not None:
+            self._outbox.close()
+
+    def _opened(self) -> tuple[Outbox, Receipts]:
+        if self._outbox is None or self._receipts is None:
+            raise FlagError(self._reason)
+        return self._outbox, self._receipts
+
+    def _flags(self, visitor: str, messages: Sequence[Message]) -> dict[str, FlagEvent]:
         if self._outbox is None:
             return {}
         answers = [message.id for message in messages if message.role == "assistant"]
-        flags = self._outbox.flags_of(schema.pseudonym(secret(), visitor), answers)
-        return {message: _for_panel(event) for message, event in flags.items()}
+        return self._outbox.flags_of(schema.pseudonym(secret(), visitor), answers)
 
-    def close(self) -> None:
-        if self._outbox is not None:
-            self._outbox.close()
+    def _unhurried(self, message: FlaggedMessage, choice: Choice) -> Choice:
+        """The choice, left out of training where its contributor flags faster than anybody reads."""
+        contributor = message.contributor.pseudonym
+        if choice.retract or not self._haste.in_haste(
+            contributor, schema.flag_id(contributor, message.message_id)
+        ):
+            return choice
+        consent = choice.consent
+        return replace(choice, consent=consent and replace(consent, training=False))
 
 
 def flagged_message(visitor: str, messages: Sequence[Message], message_id: str) -> FlaggedMessage:
@@ -130,6 +214,8 @@ def _choice(choice: Any) -> Choice:
         severity=choice.get("severity"),
         comment=choice.get("comment"),
         correction=choice.get("correction"),
+        consent=agreed(choice.get("consent")),
+        preview_shown=choice.get("preview_shown") is True,
         seen_revision=seen,
     )
 
@@ -150,4 +236,35 @@ def _for_panel(event: FlagEvent) -> dict[str, Any]:
         "severity": event.severity,
         "comment": event.comment,
         "correction": event.correction.text,
+        "scope": event.consent.scope,
+        "training": event.consent.training,
     }
+
+
+def _for_preview(event: FlagEvent) -> dict[str, Any]:
+    """The texts of an event in the order in which a person reads them; empty ones are left out."""
+    *earlier, question = [*event.shown.messages] or [schema.Message()]
+    texts = [
+        ("comment", event.comment, "comment"),
+        ("correction", event.correction.text, "correction.text"),
+        ("question", question.content, "shown.messages.content"),
+        ("answer", event.answer.text, "answer.text"),
+        ("system_prompt", event.sent.system_prompt, "sent.system_prompt"),
+        *((message.role, message.content, "shown.messages.content") for message in earlier),
+    ]
+    return {
+        "texts": [
+            {"part": part, "pieces": _pieces(text, event, column)} for part, text, column in texts if text
+        ],
+        "masked": sum(redaction.count for redaction in event.redactions),
+        "scope": event.consent.scope,
+    }
+
+
+def _pieces(text: str, event: FlagEvent, column: str) -> list[dict[str, Any]]:
+    """The text cut at its masks."""
+    kinds = [re.escape(found.kind) for found in event.redactions if found.where == column]
+    if not kinds:
+        return [{"text": text, "mask": False}]
+    parts = re.split(rf"(\[(?:{'|'.join(kinds)})\])", text)
+    return [{"text": part, "mask": place % 2 == 1} for place, part in enumerate(parts) if part]

@@ -3,7 +3,8 @@
     backtalk chat --model mini --port 7860
 
 The port is taken first, so that a port in use is said at once and the first visitor sees a page while the
-rest is imported; the model loads beside it. SIGTERM and Ctrl-C end it with exit code 0.
+rest is imported; the model loads beside it. Where a dataset and a token are set, flags go there in the
+background. SIGTERM and Ctrl-C end it with exit code 0, after a last flush of at most ten seconds.
 """
 
 import errno
@@ -82,7 +83,7 @@ def open_chat(desk: "Desk") -> "Chat":
     from app.flagging import Flagging
     from app.ui.chat import Chat
 
-    return Chat(desk, Flagging.at_home())
+    return Chat(desk, Flagging.at_home().start_sending())
 
 
 def web_server(chat: "Chat", settings: Settings) -> "uvicorn.Server":

@@ -4,6 +4,7 @@
     save_flag(outbox, message, Choice(verdict="bad"))                             the first click counts
     save_flag(outbox, message, Choice(verdict="bad", reasons=("outdated",), comment="It is 45 days now."))
     save_flag(outbox, message, Choice(retract=True))                              un-clicked
+    preview(outbox, message, choice)                    what save_flag would write, for the contributor to see
 
 A part of the choice that is None stays as it was, as long as the verdict does. Texts arrive as they were
 typed; the outbox masks them before anything is written.
@@ -17,6 +18,8 @@ from datetime import datetime
 from backtalk import __version__
 from backtalk.errors import FlagError
 from feedback.outbox import Outbox, Receipt
+from feedback.redact import masked_event
+from feedback.revisions import follow
 from feedback.schema import (
     MOST_MESSAGES,
     MOST_REVISIONS,
@@ -33,6 +36,7 @@ from feedback.schema import (
     Sampling,
     Sent,
     Shown,
+    check_rules,
     flag_id,
     new_event_id,
     now,
@@ -40,6 +44,7 @@ from feedback.schema import (
 from feedback.taxonomy import taxonomy
 
 STILL_AN_EDIT = 0.5  # share of words changed up to which a correction is an edit of the answer
+MANY_AN_HOUR = 30  # flags of one contributor: more are saved, and not trained on without a second look
 
 
 @dataclass(frozen=True)
@@ -88,13 +93,22 @@ def save_flag(outbox: Outbox, message: FlaggedMessage, choice: Choice) -> Receip
     return outbox.save(draft(message, choice), keep=unchanged(choice))
 
 
+def preview(outbox: Outbox, message: FlaggedMessage, choice: Choice) -> FlagEvent:
+    """The event as `save_flag` would store it now, masked and within its consent; nothing is stored."""
+    event = masked_event(draft(message, choice))
+    before = outbox.history(event.flag_id)
+    event = follow(event, before[-1] if before else None, unchanged(choice))
+    check_rules(event)
+    return event
+
+
 def unchanged(choice: Choice) -> tuple[str, ...]:
     """The columns that the choice leaves as they were."""
     parts = ("severity", "comment", "correction", "extras", "consent")
     kept = [name for name in parts if getattr(choice, name) is None]
     if choice.reasons is None:
         kept += ["reasons", "hazards", "blocked"]
-    if choice.comment is None and choice.correction is None and choice.extras is None:
+    if choice.comment is choice.correction is choice.extras is None and not choice.preview_shown:
         kept += ["preview_shown"]
     return tuple(kept)
 

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from backtalk.files import canonical_json
 from feedback.dataset import FLAGS, FOLDER, SAFETY, home_of
 from feedback.outbox import Outbox
-from feedback.schema import FlagEvent, from_row, now, to_row
+from feedback.schema import SCOPES, FlagEvent, from_row, now, to_row
 
 MOST_ROWS = 1_000
 MOST_BYTES = 4_000_000  # the Hub keeps text files up to 10 MB in git itself
@@ -168,12 +168,13 @@ class Segments:
     def _datasets(self, event: FlagEvent) -> Sequence[str]:
         """The datasets that the event goes to; none: it never leaves.
 
+        What was agreed to last decides for all that has not left yet: who says less later has said less.
         Of a withdrawn flag only the withdrawal leaves, to wherever something of it may be: where we placed
         it or, if it began on a replica whose disk we do not have, to both.
         """
         history = self._outbox.history(event.flag_id)
         if history[-1].op != "retract":
-            return [home_of(history)]
+            return [home_of(history)] if _covers(history[-1], event) else []
         if event.op != "retract":
             return []
         placed = self._where_placed(event.flag_id)
@@ -209,6 +210,11 @@ class Segments:
                 sealed += [(name, event.event_id) for event in events]
             sealed += [(WITHHELD, event.event_id) for event in withheld]
             connection.executemany("UPDATE events SET segment = ? WHERE event_id = ?", sealed)
+
+
+def _covers(newest: FlagEvent, event: FlagEvent) -> bool:
+    """Whether the newest consent of a flag reaches as far as that of an earlier event."""
+    return SCOPES.index(newest.consent.scope) >= SCOPES.index(event.consent.scope)
 
 
 def sealed_time(name: str) -> datetime:

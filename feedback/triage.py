@@ -20,6 +20,7 @@ from feedback.candidate import Candidate
 from feedback.controls import pattern
 from feedback.decisions import Decisions, Review, matter_of
 from feedback.outbox import Outbox
+from feedback.saving import MANY_AN_HOUR
 from feedback.schema import SEVERITIES, FlagEvent
 from feedback.similar import Text, first_alike, normalised
 
@@ -27,7 +28,6 @@ UNDECIDED = (NEW, agreement.AGREED, agreement.CONFLICT)
 TO_LOOK_AT = ("", "safety")  # faults: a flag with another one cannot be used, whatever is decided
 TOO_FAST_MS = 1_500  # from the answer to the flag: nobody reads an answer in less
 COPIED_WORDS, COPIED_BY = 4, 3  # the very same words, so many, from so many contributors
-MANY_AN_HOUR = 30  # flags of one contributor
 
 
 @dataclass(frozen=True)

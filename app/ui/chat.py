@@ -6,6 +6,9 @@
     stop     no more of this answer    -> stopped
     open     a kept conversation       -> its answers as HTML, quiet lines, flags
     flag     a vote and its details    -> "saved" once it is on disk
+    preview  the same, to be looked at -> the texts as they would be stored, their masks marked
+    agree    what may leave            -> the flags of this conversation, under that consent
+    receipts where are these flags?    -> saved here, waiting, or on the Hub at a commit
 
 Promise: only `ask` waits in the queue; a fault comes back as {"error": one sentence}, whatever was sent.
 """
@@ -65,7 +68,10 @@ class Chat:
 
     def endpoints(self) -> None:
         """Registers the questions above with the Gradio app that is being built."""
-        for answer in (self.enter, self.status, self.stop, self.open, self.flag):
+        at_once = (
+            self.enter, self.status, self.stop, self.open, self.flag, self.preview, self.agree, self.receipts
+        )  # fmt: skip
+        for answer in at_once:
             gr.api(answer, api_name=answer.__name__, queue=False, api_visibility="private")
         gr.api(
             self.ask,
@@ -115,11 +121,25 @@ class Chat:
     @calmly
     def flag(self, request: Json) -> Json:
         visitor, messages = _transcript(request)
-        message, choice = request.get("message"), _object(request.get("choice"))
-        if not isinstance(message, str):
-            raise WordsError("The flag names no answer. Reload the page and choose again.")
-        receipt = self._flagging.save(visitor, messages, message, choice)
-        return {"saved": receipt, "flags": self._flagging.standing(visitor, messages)}
+        saved = self._flagging.save(visitor, messages, _flagged(request), _object(request.get("choice")))
+        return {**saved, "flags": self._flagging.standing(visitor, messages)}
+
+    @calmly
+    def preview(self, request: Json) -> Json:
+        visitor, messages = _transcript(request)
+        return self._flagging.preview(visitor, messages, _flagged(request), _object(request.get("choice")))
+
+    @calmly
+    def agree(self, request: Json) -> Json:
+        visitor, messages = _transcript(request)
+        count = self._flagging.agree(visitor, messages, _object(request.get("consent")))
+        return {"count": count, "flags": self._flagging.standing(visitor, messages)}
+
+    @calmly
+    def receipts(self, request: Json) -> Json:
+        return {
+            "receipts": self._flagging.receipts(visitor_of(request.get("visitor")), request.get("answers"))
+        }
 
     @contextmanager
     def _begun(self, request: Json) -> Iterator[tuple[Answer, str]]:
@@ -138,8 +158,7 @@ class Chat:
         if self._desk.state == READY:
             model = describe(self._desk.engine)
             state["model"] = {name: model[name] for name in ("name", "round", "gguf_sha256")}
-        allowed, reason = self._flagging.allowed
-        return {**state, "flagging": {"allowed": allowed, "reason": reason}}
+        return {**state, "flagging": self._flagging.state}
 
 
 class Running:
@@ -183,6 +202,13 @@ def _transcript(request: Json) -> tuple[str, list[Message]]:
     visitor = visitor_of(request.get("visitor"))
     conversation = conversation_id(request.get("conversation"))
     return visitor, verify(request.get("messages"), visitor, conversation)
+
+
+def _flagged(request: Json) -> str:
+    message = request.get("message")
+    if not isinstance(message, str):
+        raise WordsError("The flag names no answer. Reload the page and choose again.")
+    return message
 
 
 def _shown(message: Message) -> Json:

@@ -37,7 +37,7 @@ def test_a_flag_records_model_sampling_shown_and_sent(flagging: Flagging, talk: 
         VISITOR, path, path[-1].id, {"verdict": "bad", "reasons": ["outdated", "too_long"]}
     )
     event, answer = only_event(), path[-1]
-    assert receipt == "Saved on this machine."
+    assert receipt == {"saved": "Saved on this machine.", "left": ""}
     assert [message.id for message in event.shown.messages] == [message.id for message in path[:-1]]
     assert event.sent.message_ids == (answer.parent,)
     assert (event.sent.history_mode, event.sent.system_prompt) == ("off", "Be kind.")
@@ -64,7 +64,7 @@ def test_a_second_vote_amends_and_the_panel_shows_it_again(flagging: Flagging, t
 def test_un_clicking_withdraws_the_flag(flagging: Flagging, talk: Any) -> None:
     path = talk("hello")
     flagging.save(VISITOR, path, path[-1].id, {"verdict": "good"})
-    assert flagging.save(VISITOR, path, path[-1].id, {"verdict": ""}) == "Withdrawn."
+    assert flagging.save(VISITOR, path, path[-1].id, {"verdict": ""})["saved"] == "Withdrawn."
     assert flagging.standing(VISITOR, path) == {}
 
 
@@ -124,13 +124,12 @@ def test_on_a_space_without_a_secret_flagging_is_off_with_one_sentence(
     monkeypatch.setenv("SPACE_ID", "owner/space")
     monkeypatch.delenv("BACKTALK_SECRET", raising=False)
     flagging = Flagging.at_home()
-    allowed, reason = flagging.allowed
-    assert not allowed
-    assert "BACKTALK_SECRET" in reason
+    assert not flagging.state["allowed"]
+    assert "BACKTALK_SECRET" in flagging.state["reason"]
     assert flagging.standing(VISITOR, []) == {}
 
 
 def test_an_outbox_that_cannot_be_opened_switches_flagging_off_and_not_the_chat() -> None:
     (home() / NAME).mkdir()
-    allowed, reason = Flagging.at_home().allowed
-    assert (allowed, reason.startswith("Flagging is off:")) == (False, True)
+    state = Flagging.at_home().state
+    assert not state["allowed"] and state["reason"].startswith("Flagging is off:")

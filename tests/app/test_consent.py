@@ -1,0 +1,203 @@
+"""Nothing leaves without consent to the text of today; who flags in haste is saved and not trained on."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from app.consent import Haste, agreed, version
+from app.flagging import Flagging
+from app.receipts import HERE, HUB, WAITING
+from backtalk.errors import FlagError
+from backtalk.home import home
+from feedback.outbox import NAME, Outbox
+from feedback.schema import Consent, FlagEvent
+from feedback.sync import Sync
+from tests.hub.server import Hub
+
+pytest_plugins = ["tests.hub.local"]
+
+VISITOR = "visitor1"
+AT = "2026-11-21T10:00:00.000Z"
+DATASET = "somebody/flags"
+
+
+def says(scope: str = "flag_only", training: bool = True, **more: Any) -> dict[str, Any]:
+    return {"version": version(), "scope": scope, "training": training, "at": AT, **more}
+
+
+@pytest.fixture
+def flagging(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flagging]:
+    monkeypatch.setenv("BACKTALK_FLAGS_DATASET", DATASET)
+    flagging = Flagging.at_home()
+    yield flagging
+    flagging.close()
+
+
+@pytest.fixture
+def path(talk_of: Callable[..., list[Any]]) -> list[Any]:
+    return talk_of("My order is 4821.", "Where is it? Write to ada@example.org")
+
+
+def send() -> None:
+    with closing(Outbox(home() / NAME)) as outbox:
+        Sync(outbox).flush()
+
+
+def stored(message_id: str) -> FlagEvent:
+    with closing(Outbox(home() / NAME)) as outbox:
+        return next(event for event in outbox.standing() if event.message_id == message_id)
+
+
+def on_the_hub(hub: Hub) -> bytes:
+    repo = hub.store.repo("dataset", DATASET)
+    head = repo.commit("main")
+    return b"".join(repo.read(head, name) for name in sorted(head.tree) if name.startswith("data/"))
+
+
+def test_a_consent_says_which_text_was_answered_and_when() -> None:
+    assert agreed(None) is None
+    assert agreed(says("flag+thread", training=False)) == Consent(version(), "flag+thread", at=AT)
+    assert agreed(says("")) == Consent()
+
+
+def test_an_answer_to_an_older_text_is_no_consent() -> None:
+    assert agreed(says(version="c0")) == Consent()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "yes",
+        {},
+        says("everything"),
+        says(training="yes"),
+        says(at="today"),
+        says(at=5),
+        says(at="2026-11-21T10:00:00"),
+        says(license="any"),
+        {**says(), "scope": ["flag_only"]},
+    ],
+)
+def test_a_consent_of_another_form_is_refused(wrong: Any) -> None:
+    with pytest.raises(FlagError, match="nothing was sent"):
+        agreed(wrong)
+
+
+def test_without_consent_a_flag_stays_here_and_with_it_reaches_the_hub(
+    flagging: Flagging, hub: Hub, path: list[Any]
+) -> None:
+    answer = path[-1].id
+    flagging.save(VISITOR, path, answer, {"verdict": "bad"})
+    send()
+    assert flagging.receipts(VISITOR, [answer])[answer]["state"] == HERE
+    assert not hub.requests
+    flagging.save(VISITOR, path, answer, {"verdict": "bad", "consent": says()})
+    assert flagging.receipts(VISITOR, [answer])[answer]["state"] == WAITING
+    send()
+    receipt = flagging.receipts(VISITOR, [answer])[answer]
+    head = hub.store.repo("dataset", DATASET).commit("main").oid
+    assert (receipt["state"], receipt["commit"]) == (HUB, head[:7])
+    assert b"4821" not in on_the_hub(hub)
+
+
+def test_saying_yes_reaches_the_earlier_flags_of_the_conversation(
+    flagging: Flagging, path: list[Any]
+) -> None:
+    first, last = path[1].id, path[3].id
+    flagging.save(VISITOR, path, first, {"verdict": "bad", "comment": "too old"})
+    flagging.save(VISITOR, path, last, {"verdict": "good"})
+    assert flagging.agree(VISITOR, path, says("flag+thread")) == 2
+    assert stored(first).consent.scope == stored(last).consent.scope == "flag+thread"
+    assert (stored(first).comment, stored(first).revision) == ("too old", 2)
+    flagging.agree(VISITOR, path, says("flag+thread"))
+    assert stored(first).revision == 2
+
+
+def test_saying_no_before_it_was_sent_keeps_it_here(flagging: Flagging, hub: Hub, path: list[Any]) -> None:
+    answer = path[-1].id
+    flagging.save(VISITOR, path, answer, {"verdict": "bad", "consent": says("flag+thread")})
+    flagging.agree(VISITOR, path, says(""))
+    send()
+    assert not hub.requests
+    assert flagging.receipts(VISITOR, [answer])[answer]["state"] == HERE
+
+
+def test_a_preview_shows_what_is_stored_afterwards_and_stores_nothing(
+    flagging: Flagging, path: list[Any]
+) -> None:
+    answer = path[-1].id
+    choice = {"verdict": "bad", "comment": "ask bob@example.org", "consent": says("flag+thread")}
+    shown = flagging.preview(VISITOR, path, answer, choice)
+    assert flagging.standing(VISITOR, path) == {}
+    texts = {text["part"]: text["pieces"] for text in shown["texts"]}
+    assert texts["comment"] == [{"text": "ask ", "mask": False}, {"text": "[email]", "mask": True}]
+    assert texts["question"][-1] == {"text": "[email]", "mask": True}
+    assert [text["part"] for text in shown["texts"]][-2:] == ["user", "assistant"]
+    flagging.save(VISITOR, path, answer, {**choice, "preview_shown": True})
+    event = stored(answer)
+    assert event.comment == "".join(piece["text"] for piece in texts["comment"])
+    assert event.preview_shown and shown["masked"] == sum(found.count for found in event.redactions)
+
+
+def test_a_preview_of_this_answer_only_leaves_the_earlier_turns_out(
+    flagging: Flagging, path: list[Any]
+) -> None:
+    shown = flagging.preview(VISITOR, path, path[-1].id, {"verdict": "bad", "consent": says()})
+    assert {text["part"] for text in shown["texts"]} == {"question", "answer"}
+
+
+def test_taking_back_what_was_sent_says_what_remains_and_reaches_the_hub(
+    flagging: Flagging, hub: Hub, path: list[Any]
+) -> None:
+    answer = path[-1].id
+    flagging.save(VISITOR, path, answer, {"verdict": "bad", "consent": says()})
+    send()
+    sent_at = flagging.receipts(VISITOR, [answer])[answer]["commit"]
+    taken_back = flagging.save(VISITOR, path, answer, {"verdict": ""})
+    assert taken_back["left"] == sent_at
+    receipt = flagging.receipts(VISITOR, [answer])[answer]
+    assert (receipt["state"], receipt["withdrawn"]) == (WAITING, True)
+    send()
+    assert flagging.receipts(VISITOR, [answer])[answer]["state"] == HUB
+    assert b'"op":"retract"' in on_the_hub(hub)
+
+
+def test_what_waits_says_why(flagging: Flagging, path: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    flagging.save(VISITOR, path, path[-1].id, {"verdict": "bad", "consent": says()})
+    receipt = flagging.receipts(VISITOR, [path[-1].id])[path[-1].id]
+    assert receipt["state"] == WAITING and "HF_TOKEN is not set" in receipt["reason"]
+
+
+def test_nobody_sees_the_receipts_of_another_visitor(flagging: Flagging, path: list[Any]) -> None:
+    flagging.save(VISITOR, path, path[-1].id, {"verdict": "bad"})
+    assert flagging.receipts("visitor2", [path[-1].id]) == {}
+
+
+def test_the_end_of_the_app_sends_what_is_left(flagging: Flagging, hub: Hub, path: list[Any]) -> None:
+    sending = Flagging.at_home().start_sending()
+    sending.save(VISITOR, path, path[-1].id, {"verdict": "bad", "consent": says()})
+    sending.close()
+    assert path[-1].id.encode() in on_the_hub(hub)
+
+
+def test_who_flags_in_haste_is_saved_and_not_trained_on(
+    flagging: Flagging, path: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flagging, "_haste", Haste(most=1))
+    for answer in (path[1].id, path[3].id):
+        flagging.save(VISITOR, path, answer, {"verdict": "bad", "consent": says()})
+    assert stored(path[1].id).consent.training
+    assert stored(path[3].id).consent.scope == "flag_only" and not stored(path[3].id).consent.training
+
+
+def test_haste_ends_with_the_hour_and_is_everybodys_own() -> None:
+    moment = 0.0
+    haste = Haste(most=2, clock=lambda: moment)
+    assert [haste.in_haste("ada", flag) for flag in ("1", "2", "2", "3")] == [False, False, False, True]
+    assert not haste.in_haste("bob", "1")
+    moment = 3601.0
+    assert not haste.in_haste("ada", "4")
