@@ -10,6 +10,7 @@ the whole command, start and writing included.
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,7 @@ class Taken:
     lines: int
     bytes_each: float
     seconds: float
+    processor_seconds: float  # of all processes together: what else the machine does matters less to them
     gigabytes: float
     rows: dict[str, int]
     near_duplicates: int
@@ -78,7 +80,7 @@ def _words() -> argparse.Namespace:
 def _measure(count: int) -> Taken:
     with tempfile.TemporaryDirectory(prefix="backtalk-curate-") as folder:
         written = write_events(Path(folder) / "events", count)
-        began = time.monotonic()
+        began, used = time.monotonic(), _processor_seconds()
         words = ["curate", "--from", f"{folder}/events", "--include", "all", "--json"]
         run = subprocess.Popen(
             [sys.executable, "-m", "backtalk", *words],
@@ -91,14 +93,20 @@ def _measure(count: int) -> Taken:
         while run.poll() is None:
             most = max(most, _memory_of(run.pid))
             time.sleep(BETWEEN_LOOKS)
-        seconds = time.monotonic() - began
+        seconds, used = time.monotonic() - began, _processor_seconds() - used
         if run.returncode or run.stdout is None:
             raise SystemExit(f"backtalk curate ended with {run.returncode}.")
         metrics = json.loads(run.stdout.read().splitlines()[-1])["metrics"]
     near = metrics["unused"].get("near_duplicate", 0)
-    taken = Taken(count, round(written / count), round(seconds, 1), round(most, 3), metrics["rows"], near)
-    print(f"{count:>9,} lines  {seconds:>7.1f} s  {most:>6.2f} GB  rows {metrics['rows']}", flush=True)
-    return taken
+    each = round(written / count)
+    print(f"{count:>9,} lines  {seconds:>7.1f} s ({used:.1f} s of processors)  {most:>6.2f} GB", flush=True)
+    return Taken(count, each, round(seconds, 1), round(used, 1), round(most, 3), metrics["rows"], near)
+
+
+def _processor_seconds() -> float:
+    """What the processes that this one started, and that have ended, used of all processors."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _memory_of(pid: int) -> float:
