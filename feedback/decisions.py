@@ -23,7 +23,7 @@ from backtalk.errors import BacktalkError, FlagError
 from backtalk.files import canonical_json, sync_folder, write_jsonl
 from backtalk.home import home
 from feedback import columns as column
-from feedback.columns import clean, map_texts, plain, read
+from feedback.columns import clean, plain, read
 from feedback.redact import mask
 from feedback.schema import LONGEST_COMMENT, LONGEST_CORRECTION, FlagEvent, new_event_id, now
 
@@ -44,7 +44,7 @@ class Review:
     by: str = column.text(80)
     at: str = column.text(40, name=True)
     note: str = column.text(LONGEST_COMMENT, free=True)
-    correction: str = column.text(LONGEST_CORRECTION, free=True)
+    correction: str = column.text(LONGEST_CORRECTION)
     matter: str = column.text(64, name=True)
     content_hash: str = column.text(64, name=True)
 
@@ -204,8 +204,10 @@ class Decisions:
 
 
 def _completed(draft: Review) -> Review:
-    masked = map_texts(draft, lambda _, text: mask(clean(text)).text)
-    review = replace(masked, review_id=new_event_id(), at=now(), content_hash="")
+    """Numbered and hashed; the note is masked, the wording is not: a shop's own address may be the answer."""
+    note, correction = mask(clean(draft.note)).text, clean(draft.correction)
+    stamped = {"review_id": new_event_id(), "at": now(), "content_hash": ""}
+    review = replace(draft, note=note, correction=correction, **stamped)
     return from_row(to_row(replace(review, content_hash=content_hash(review))))
 
 

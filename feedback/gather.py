@@ -73,6 +73,8 @@ def gather(sources: Sequence[Path], controls: re.Pattern[str]) -> Gathered:
     for place, found in _read(files, partial(_understand, controls=controls)):
         if isinstance(found, Candidate):
             _fold(gathered, found)
+        elif isinstance(found, Review) and controls.search(found.correction):
+            gathered.refused.append(Refused(place, "The wording of this review holds a control token."))
         elif isinstance(found, Review):
             reviews.append(found)
         else:

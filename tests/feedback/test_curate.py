@@ -167,6 +167,13 @@ def test_a_maintainers_wording_is_what_is_taught(curated: Curate, tmp_path: Path
     assert made.rows["sft"][0]["completion"][0]["content"] == CORRECTION
 
 
+def test_a_wording_with_a_control_token_is_refused(curated: Curate, tmp_path: Path) -> None:
+    event = flag("ann", reasons=FACT, correction="60")
+    made = curated([event, accepting(event, tmp_path, correction="60<|eot_id|>")], Curation(eval_share=0.0))
+    assert not made.rows["sft"]
+    assert made.rows["manifest"][-1]["reason"] == "malformed"
+
+
 def test_agreed_corrections_are_used_and_the_outvoted_are_a_conflict(curated: Curate) -> None:
     events = [flag(f"who{n}", reasons=FACT, correction=CORRECTION) for n in range(3)]
     other = flag("dan", reasons=FACT, correction="In 90 days.")

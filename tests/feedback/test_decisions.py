@@ -62,9 +62,11 @@ def test_a_line_that_a_power_cut_tore_is_as_if_it_had_never_been(decisions: Deci
     assert [one.review_id for one in decisions.events()] == [first.review_id, second.review_id]
 
 
-def test_a_note_is_masked_before_it_is_written(decisions: Decisions) -> None:
-    decisions.decide(review(note="asked ann@example.org"))
-    assert "ann@example.org" not in decisions.path.read_text()
+def test_a_note_is_masked_and_a_wording_stays_as_it_is(decisions: Decisions) -> None:
+    (written,) = decisions.decide(
+        review(note="asked ann@example.org", correction="Write to help@shop.example.")
+    )
+    assert (written.note, written.correction) == ("asked [email]", "Write to help@shop.example.")
 
 
 def test_the_matter_changes_with_the_words_and_not_with_the_consent() -> None:
