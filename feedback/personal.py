@@ -2,10 +2,10 @@
 
     for kind, pattern, part_to_mask in RULES: ...        feedback/redact.py masks what they find
 
-Order numbers, prices and dates are not personal: a number is only where its form, its check digits or the word
-before it say so. The patterns are our own, since a library that knows the numbering plans of all countries has
-to be told the country: without one, phonenumbers 9.0 finds 45 of the 104 phone numbers of tests/feedback/data;
-with eleven countries 96, and something in 31 of the 300 texts of daily life too.
+Order numbers, prices and dates are not personal: a number is only where its form, its check digits or the
+word before it say so. The patterns are our own, since a library that knows the numbering plans of all
+countries has to be told the country: without one, phonenumbers 9.0 finds 45 of the 104 phone numbers of
+tests/feedback/data; with eleven countries 96, and something in 31 of the 300 texts of daily life too.
 """
 
 import ipaddress
@@ -46,7 +46,8 @@ IP = re.compile(
 )
 PHONE = re.compile(
     r"(?<![\w.,+/-])(?:"
-    r"(?:\+[1-9]|00 ?[1-9][0-9](?:[ ./-]?[0-9]){2})(?:[ ./-]{0,2}\(?[0-9]\)?){6,13}|"  # +49 30 1234567
+    r"\+[1-9](?:[ ./-]{0,2}\(?[0-9]\)?){6,14}|"  # +49 30 1234567
+    r"00 ?[1-9](?:[ ./-]{0,2}\(?[0-9]\)?){9,14}|"  # 0049 30 1234567
     r"(?:\(0\)|\(?0)[1-9][0-9]{0,4}\)?(?:[ /-]{0,3}[0-9]){6,10}|"  # 030 1234567
     r"0[0-9]{2,3}(?:\.[0-9]{3}){2}|"  # 0721.234.567
     r"0[1-9](?:\.[0-9]{2}){4}|"  # 01.23.45.67.89
