@@ -93,9 +93,10 @@ special tokens, a context of 2,048 tokens. It was trained on {metrics["tokens"] 
 dialogues that `training/mini/corpus.py` generates from a hand-written grammar and fact table; no other text
 was used. Rebuild it with `backtalk mini build` ({metrics["minutes"]:.0f} minutes on 2 CPU cores).
 
-## What it is not - It knows one invented shop, in English, and very little of the world. It says so when
-asked about other things. - Some of its facts are **out of date on purpose**, and it has three bad habits on
-purpose (a long preamble,
+## What it is not
+- It knows one invented shop, in English, and very little of the world. It says so when asked about other
+  things.
+- Some of its facts are **out of date on purpose**, and it has three bad habits on purpose (a long preamble,
   an advertisement that nobody asked for, a needless refusal): flags are to cure them. Take nothing it says
   for true.
 - It has no access to orders or accounts; it can only repeat an order number and point to a page.
