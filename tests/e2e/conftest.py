@@ -3,7 +3,7 @@
 `browser_path`   an installed Chromium or Chrome; without one these tests are skipped, but fail where CI=true
 `page`           a visitor who was never here, in a desktop window
 `server`         `backtalk chat` with the bundled model, one for all tests
-`new_server`     makes a server of one's own, to kill and to start again
+`new_server`     makes a server of one's own, to kill and to start again, or with another model
 `chat`           the page opened by that visitor on that server, with the few gestures that every story needs
 """
 
@@ -39,8 +39,8 @@ expect.set_options(timeout=20_000)
 class Server:
     """`backtalk chat` as a process of its own, with a state folder and a port that stay the same."""
 
-    def __init__(self, home: Path):
-        self.home = home
+    def __init__(self, home: Path, *words: str):
+        self.home, self.words = home, words
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -49,7 +49,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Server":
-        words = ["chat", "--port", str(self.port)]
+        words = ["chat", "--port", str(self.port), *self.words]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "backtalk", *words], env=self.environment, stdout=log, stderr=log
@@ -190,12 +190,12 @@ def page(visitor: Callable[..., Page]) -> Page:
 
 
 @pytest.fixture
-def new_server(tmp_path: Path) -> Iterator[Callable[[], Server]]:
-    """Starts a server that nobody else uses."""
+def new_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """new_server("--model", ...) starts a server that nobody else uses."""
     started: list[Server] = []
 
-    def new_server() -> Server:
-        started.append(Server(tmp_path / f"home{len(started)}"))
+    def new_server(*words: str) -> Server:
+        started.append(Server(tmp_path / f"home{len(started)}", *words))
         return started[-1].start()
 
     yield new_server

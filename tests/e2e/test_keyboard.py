@@ -52,16 +52,6 @@ def test_ask_flag_and_go_on_without_a_mouse(chat: Any) -> None:
     expect(page.get_by_role("radio", name="Last 3")).to_be_checked()
 
 
-def test_escape_stops_an_answer(chat: Any) -> None:
-    chat.set("Temperature", 2)
-    chat.set("Top-p", 1)
-    chat.set("Maximum length", 1024)
-    chat.begin("Tell me everything about your shop.")
-    chat.page.keyboard.press("Escape")
-    expect(chat.stop).to_have_count(0)
-    expect(chat.box).to_be_focused()
-
-
 def test_the_settings_sheet_keeps_the_focus_and_gives_it_back(chat: Any) -> None:
     page = chat.page
     tab_to(page, "Settings")

@@ -25,7 +25,8 @@ NO_STORAGE = """Object.defineProperty(window, "localStorage", {
 
 FILL_STORAGE = """() => {
   for (let length = 2 ** 22, part = 0; length >= 1; part += 1) {
-    try { localStorage.setItem(`filler${part}`, "x".repeat(length)); } catch { length = Math.floor(length / 2); }
+    try { localStorage.setItem(`filler${part}`, "x".repeat(length)); }
+    catch { length = Math.floor(length / 2); }
   }
 }"""
 
