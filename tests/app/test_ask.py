@@ -1,4 +1,4 @@
-"""`backtalk ask`: an answer on stdout, one JSON object where asked for, one sentence where the words are off."""
+"""`backtalk ask`: an answer on stdout, a JSON object where asked for, a sentence where words are off."""
 
 import io
 import json
