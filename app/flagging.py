@@ -238,6 +238,7 @@ def _for_panel(event: FlagEvent) -> dict[str, Any]:
         "correction": event.correction.text,
         "scope": event.consent.scope,
         "training": event.consent.training,
+        "preview_shown": event.preview_shown,
     }
 
 

@@ -115,14 +115,15 @@ class Chat:
         answers = [message for message in messages if message.role == "assistant"]
         return {
             "shown": {message.id: _shown(message) for message in answers},
-            "flags": self._flagging.standing(visitor, messages),
+            **self._flags(visitor, messages),
         }
 
     @calmly
     def flag(self, request: Json) -> Json:
         visitor, messages = _transcript(request)
-        saved = self._flagging.save(visitor, messages, _flagged(request), _object(request.get("choice")))
-        return {**saved, "flags": self._flagging.standing(visitor, messages)}
+        message = _flagged(request)
+        saved = self._flagging.save(visitor, messages, message, _object(request.get("choice")))
+        return {**saved, **self._flags(visitor, messages, message)}
 
     @calmly
     def preview(self, request: Json) -> Json:
@@ -133,13 +134,18 @@ class Chat:
     def agree(self, request: Json) -> Json:
         visitor, messages = _transcript(request)
         count = self._flagging.agree(visitor, messages, _object(request.get("consent")))
-        return {"count": count, "flags": self._flagging.standing(visitor, messages)}
+        return {"count": count, **self._flags(visitor, messages)}
 
     @calmly
     def receipts(self, request: Json) -> Json:
         return {
             "receipts": self._flagging.receipts(visitor_of(request.get("visitor")), request.get("answers"))
         }
+
+    def _flags(self, visitor: str, messages: list[Message], *saved: str) -> Json:
+        """What stands on these messages, and how far it and what was just saved has come."""
+        flags = self._flagging.standing(visitor, messages)
+        return {"flags": flags, "receipts": self._flagging.receipts(visitor, [*flags, *saved])}
 
     @contextmanager
     def _begun(self, request: Json) -> Iterator[tuple[Answer, str]]:

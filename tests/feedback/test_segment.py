@@ -96,6 +96,18 @@ def test_safety_and_privacy_flags_never_go_to_the_first_dataset(
     assert segments.unconfirmed(SAFETY)[0].content.count(b"\n") == 3
 
 
+@pytest.mark.parametrize("scope", ["", "flag_only"])
+def test_who_agrees_to_less_before_it_left_has_agreed_to_less(
+    outbox: Outbox, segments: Segments, message: FlaggedMessage, scope: str
+) -> None:
+    wide = Consent("v1", "flag+thread", True)
+    save(outbox, message, Choice(verdict="bad", consent=wide))
+    narrow = save(outbox, message, Choice(verdict="bad", consent=replace(wide, scope=scope)))
+    segments.seal()
+    content = b"".join(segment.content for segment in segments.unconfirmed(FLAGS))
+    assert content == (line(narrow) if scope else b"")
+
+
 def test_what_was_withdrawn_before_it_left_never_leaves(
     outbox: Outbox, segments: Segments, message: FlaggedMessage
 ) -> None:

@@ -27,8 +27,9 @@ export function drawHistory() {
   byId("history").replaceChildren(h("legend", {}, words.history), ...HISTORIES.map(pick));
 }
 
-export function openSettings() {
-  draw();
+/** Opens the settings; `whereFlagsGo` is the line on what may leave this machine. */
+export function openSettings(whereFlagsGo) {
+  draw(whereFlagsGo);
   byId("settings").showModal();
 }
 
@@ -47,14 +48,15 @@ function applyTheme(name) {
   document.body.classList.toggle("dark", isDark);  // Gradio's own colours follow
 }
 
-function draw() {
+function draw(whereFlagsGo) {
   const values = current();
-  const reset = () => { store.controls.write({ ...defaults, history: current().history }); draw(); drawHistory(); };
+  const reset = () => { store.controls.write({ ...defaults, history: current().history }); draw(whereFlagsGo); drawHistory(); };
   byId("settings-form").replaceChildren(
     h("header", {}, h("h2", { id: "settings-title" }, words.settings), iconButton("close", words.close, () => byId("settings").close())),
     systemPrompt(values.system_prompt),
     ...Object.keys(SLIDERS).map((name) => slider(name, values[name])),
     ...NUMBERS.map((name) => number(name, values[name])),
+    h("section", { class: "field" }, h("h3", {}, words.consent_open), h("p", { class: "line" }, ...whereFlagsGo)),
     h("footer", {}, h("button", { type: "button", class: "plain", onclick: reset }, words.defaults),
       h("button", { type: "submit", class: "strong" }, words.close)));
 }

@@ -1,7 +1,9 @@
 // The page's story: come in, wait for the model, ask, read, say what was good or wrong.
 
-import { bundled, byId, icon, longest, notice, say, setIcon, toast, words } from "./dom.js";
+import { bundled, byId, h, icon, longest, notice, say, setIcon, toast, words } from "./dom.js";
+import { ask as askConsent, look, remembered, summary } from "./consent.js";
 import * as controls from "./controls.js";
+import * as receipts from "./receipts.js";
 import * as server from "./server.js";
 import * as sidebar from "./sidebar.js";
 import * as store from "./store.js";
@@ -14,7 +16,7 @@ const RIGHT_TO_LEFT = /^\P{L}*[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syria
 const NARROW = "(max-width: 760px)";
 
 let visitor = "";
-let model = { state: "loading", reason: "", flagging: { allowed: true, reason: "" } };
+let model = { state: "loading", reason: "", flagging: { allowed: true, reason: "", sends: false, kept: true } };
 let conversation = store.newConversation();
 let answering = null;  // { conversation, request }: one answer at a time
 let reached = true;
@@ -34,6 +36,11 @@ export async function start(shell) {
     flag,
     isBusy: () => Boolean(answering),
     flagging: () => [model.flagging.allowed, model.flagging.reason],
+    sends: () => model.flagging.sends,
+    isKept: () => model.flagging.kept,
+    preview: (message, choice) => askOfFlags("preview", message, { choice }),
+    agree: (message, consent) => askOfFlags("agree", message, { consent }),
+    whereFlagsGo,
     words: () => words[isShop ? "shop" : "anything"],
   });
   prepareBox();
@@ -48,6 +55,7 @@ export async function start(shell) {
   show(store.load(addressed()) ?? conversation);
   await enter();
   lookAfter();
+  receipts.lookAfter({ waiting: () => (reached && visitor ? thread.onTheirWay() : []), fetch: fetchReceipts });
 }
 
 // --- the server ---
@@ -129,8 +137,8 @@ async function fetchDetails() {
   const messages = store.path(shown);
   if (!messages.length || !visitor) return;
   try {
-    const { shown: details, flags } = await server.call("open", { visitor, conversation: shown.id, messages });
-    if (shown === conversation) thread.tell(details, flags);
+    const { shown: details, flags, receipts: known } = await server.call("open", { visitor, conversation: shown.id, messages });
+    if (shown === conversation) thread.tell(details, flags, known);
   } catch (fault) {
     if (!(fault instanceof server.Refused)) throw fault;
     notice(fault.message || words.foreign);
@@ -302,15 +310,59 @@ function turnTo(message) {
   attempt(fetchDetails);
 }
 
-async function flag(message, choice) {
+// --- flags ---
+
+function flag(message, choice) {
+  return askOfFlags("flag", message, { choice });
+}
+
+/** Asks the server something about the flag on an answer. */
+async function askOfFlags(name, message, more) {
   const path = store.path(conversation);
   const messages = path.slice(0, path.findIndex((one) => one.id === message.id) + 1);
   try {
-    return await server.call("flag", { visitor, conversation: conversation.id, messages, message: message.id, choice });
+    return await server.call(name, { visitor, conversation: conversation.id, messages, message: message.id, ...more });
   } catch (fault) {
     if (fault instanceof server.Unreachable) { lose(); throw new Error(words.no_server); }
     throw fault;
   }
+}
+
+async function fetchReceipts(answers) {
+  const shown = conversation;
+  await attempt(async () => {
+    const { receipts: known } = await server.call("receipts", { visitor, answers });
+    if (shown === conversation) thread.tellReceipts(known);
+  });
+}
+
+/** The line of the panel and of the settings that says what may leave, and lets it be changed. */
+function whereFlagsGo() {
+  if (!model.flagging.sends) return [words.stays_here];
+  const button = h("button", { type: "button", class: "link", onclick: () => changeConsent(button) }, words.consent_change);
+  return [`${summary()} `, button];
+}
+
+/** Asks again what may leave; on wish it holds for the flags of this conversation that are there already. */
+async function changeConsent(button) {
+  const line = button.parentElement;
+  const flagged = thread.flagged();
+  const isForOthers = await askConsent(flagged.length);
+  if (isForOthers === null) return;
+  await attempt(async () => {
+    if (isForOthers && await maySend(flagged.at(-1))) await thread.agree(flagged.at(-1), remembered());
+  });
+  thread.draw();
+  line.replaceChildren(...whereFlagsGo());
+  line.querySelector("button").focus();
+}
+
+/** The earlier turns are seen before they are added to a flag; the newest flag has them all. */
+async function maySend(message) {
+  const consent = remembered();
+  if (consent.scope !== "flag+thread") return true;
+  const { verdict } = thread.flags[message.id];
+  return look(await askOfFlags("preview", message, { choice: { verdict, consent } }));
 }
 
 // --- the box ---
@@ -360,14 +412,14 @@ function showBusy(isBusy) {
 // --- keys and clicks ---
 
 function onKey(event) {
-  if (event.key !== "Escape" || byId("settings").open) return;
+  if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
   if (byId("backtalk").classList.contains("side-open")) sidebar.closeSide();
   else stop();
 }
 
 const DEEDS = {
   new: startNew,
-  settings: controls.openSettings,
+  settings: () => controls.openSettings(whereFlagsGo()),
   "toggle-side": sidebar.toggleSide,
   latest: () => { thread.toLatest(); focusBox(); },
 };

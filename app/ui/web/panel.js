@@ -1,13 +1,15 @@
 // The flag panel under an answer: direction, reasons, severity, comment, corrected answer.
-// A vote is sent at the first click; what follows amends it. "Saved" is shown after the server's disk said so.
+// A vote is saved at the first click; what follows amends it. "Saved" is shown after the server's disk said so.
 
+import { tellWhatRemains } from "./consent.js";
 import { h, mostReasons, say, taxonomy, toast, words } from "./dom.js";
+import { receiptPlace } from "./receipts.js";
 
 const SEVERITIES = ["minor", "major", "critical"];
 
 export class Panel {
-  constructor({ place, message, flag, allowed, save, changed, leave, reveal }) {
-    Object.assign(this, { place, message, flag, allowed, send: save, changed, leave, reveal });
+  constructor({ place, message, flag, allowed, agreement, where, drawReceipt, save, changed, leave, reveal }) {
+    Object.assign(this, { place, message, flag, allowed, agreement, where, drawReceipt, send: save, changed, leave, reveal });
     this.isOpen = false;
     this.verdict = "";
     this.waiting = Promise.resolve();
@@ -34,41 +36,72 @@ export class Panel {
     this.leave();
   }
 
-  /** Counts at once; the panel opens for the rest. */
-  vote(verdict) {
+  /** Counts at once; the panel opens for the rest, and what may leave this machine is asked once. */
+  async vote(verdict) {
     this.verdict = verdict;
     if (this.form) this.#showVerdict();
     this.open();
-    return this.#save({ verdict }, () => words.vote_saved);
+    const saved = await this.#save({ verdict, ...this.agreement.forClick() }, () => words.vote_saved);
+    if (saved) await this.#ask(() => this.agreement.settle({ verdict }), () => words.consent_saved);
   }
 
   /** The vote and all that belongs to it go; the panel stays open only if that could not be saved. */
   async retract() {
-    await this.#save({ verdict: "" }, () => words.retracted);
-    if (this.flag()) { this.open(); return; }
-    toast(words.retracted);
+    const done = await this.#save({ verdict: "" }, () => words.retracted);
+    if (!done) { this.open(); return; }
     this.form = null;
     this.verdict = "";
     if (this.isOpen) this.close();
+    if (done.left) tellWhatRemains(done.left);
+    else toast(words.retracted);
   }
 
   // --- saving ---
 
-  /** One after the other, so that the last click is what holds. */
+  /** One after the other, so that the last click is what holds; null where it could not be saved. */
   #save(choice, sentence) {
     this.#say(words.saving);
     this.waiting = this.waiting.then(async () => {
+      let done = null;
       try {
-        const saved = await this.send(choice);
-        this.#say(sentence(saved), "done");
+        done = await this.send(choice);
+        this.#say(sentence(done), "done");
       } catch (fault) {
         this.verdict = this.flag()?.verdict ?? "";
         this.#showVerdict();
-        this.#say(say("not_saved", { reason: fault.message || words.no_server }), "fault");
+        this.#complain(fault);
       }
       this.changed();
+      return done;
     });
     return this.waiting;
+  }
+
+  /** Saves what the visitor says in a dialog, if they say something; one dialog at a time. */
+  async #ask(dialog, sentence) {
+    if (this.isAsking) return;
+    this.isAsking = true;
+    try {
+      const choice = await dialog();
+      if (choice) await this.#save(choice, sentence);
+    } catch (fault) {
+      this.#complain(fault);
+    }
+    this.isAsking = false;
+    this.changed();
+    if (document.activeElement === document.body) this.form?.querySelector("input:checked")?.focus({ preventScroll: true });
+  }
+
+  #complain(fault) {
+    this.#say(say("not_saved", { reason: fault.message || words.no_server }), "fault");
+  }
+
+  /** What is known by now of where the flag is and may go; left alone where it is the same: it may have the focus. */
+  refresh() {
+    if (!this.whereabouts) return;
+    this.drawReceipt(this.receipt);
+    const parts = this.where();
+    if (this.whereabouts.textContent !== textOf(parts)) this.whereabouts.replaceChildren(...parts);
   }
 
   #submit(event) {
@@ -80,7 +113,7 @@ export class Panel {
       this.comment.focus();
       return;
     }
-    this.#save(choice, (saved) => saved);
+    this.#ask(() => this.agreement.complete(choice), ({ saved }) => saved);
   }
 
   #choice() {
@@ -107,6 +140,9 @@ export class Panel {
     this.status = h("p", { class: "status", role: "status" });
     this.directions = h("fieldset", { class: "segments wide" }, h("legend", {}, words.direction));
     this.more = h("div", { class: "more-fields" });
+    this.whereabouts = h("p", { class: "line" }, ...this.where());
+    this.receipt = receiptPlace();
+    this.drawReceipt(this.receipt);
     this.form = h("form", { class: "panel", "aria-label": words.panel, onsubmit: (event) => this.#submit(event) },
       this.directions, this.more);
     this.form.addEventListener("keydown", (event) => {
@@ -138,8 +174,8 @@ export class Panel {
       ...(isBad ? [this.#severity(kept?.severity ?? "")] : []),
       field(words.comment, this.comment),
       ...(isBad ? [field(words.correction, this.correction, words.correction_note)] : []),
-      h("p", { class: "line" }, words.privacy),
-      h("div", { class: "buttons" }, this.status,
+      this.whereabouts,
+      h("div", { class: "buttons" }, this.receipt, this.status,
         this.#button(words.retract, "plain", () => this.retract()),
         this.#button(words.close, "plain", () => this.close()),
         h("button", { type: "submit", class: "strong" }, words.save)));
@@ -200,6 +236,10 @@ export class Panel {
     this.status.textContent = text;
     this.status.className = `status ${kind}`;
   }
+}
+
+function textOf(parts) {
+  return parts.map((part) => part.textContent ?? part).join("");
 }
 
 function chip(name, value, text, checked, hint = undefined) {

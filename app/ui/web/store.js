@@ -44,6 +44,8 @@ function erase(name) {
 export const visitor = { read: () => read("visitor"), write: (token) => write("visitor", token) };
 export const controls = { read: () => read("controls") ?? {}, write: (values) => write("controls", values) };
 
+export const consent = { read: () => read("consent"), write: (said) => write("consent", said) };
+
 export const theme = {
   read: () => { try { return localStorage.getItem(`${PREFIX}theme`) ?? ""; } catch { return ""; } },
   write: (name) => { try { localStorage.setItem(`${PREFIX}theme`, name); } catch { trouble.blocked = true; } },

@@ -3,7 +3,9 @@
 
 import { byId, copyText, h, iconButton, say, setIcon, speak, words } from "./dom.js";
 import * as store from "./store.js";
+import { Agreement } from "./consent.js";
 import { Panel } from "./panel.js";
+import { drawReceipt, receiptPlace } from "./receipts.js";
 
 const SHOWN_AT_FIRST = 100;  // messages; a click shows more
 const NEAR = 80;  // pixels from the end within which the thread follows a growing answer
@@ -25,11 +27,29 @@ export class Thread {
     this.toLatest();
   }
 
-  /** What the server knows of the answers: HTML and quiet lines by id, flags by id. */
-  tell(shown, flags) {
+  /** What the server knows of the answers, by id: HTML and quiet lines, flags and how far they have come. */
+  tell(shown, flags, known = {}) {
     Object.assign(this.shown, shown);
+    Object.assign(this.receipts, known);
     if (flags) this.flags = flags;
     for (const turn of this.turns.values()) turn.refresh?.();
+  }
+
+  /** The answers of the shown path that carry a flag. */
+  flagged() {
+    return store.path(this.conversation).filter(({ id }) => this.flags[id]);
+  }
+
+  /** How far flags have come, by the ids of their answers. */
+  tellReceipts(known) {
+    Object.assign(this.receipts, known);
+    for (const id of Object.keys(known)) this.turns.get(id)?.refresh?.();
+  }
+
+  /** The answers in view whose flag is still on its way. */
+  onTheirWay() {
+    const isOnItsWay = ([id, receipt]) => receipt.state === "waiting" && this.turns.has(id) && this.#isInView(this.turns.get(id).element);
+    return Object.entries(this.receipts).filter(isOnItsWay).map(([id]) => id);
   }
 
   draw() {
@@ -82,9 +102,15 @@ export class Thread {
     this.turns = new Map();
     this.shown = {};
     this.flags = {};
+    this.receipts = {};
     this.pending = null;
     this.fault = "";
     this.limit = SHOWN_AT_FIRST;
+  }
+
+  #isInView(element) {
+    const view = this.scroll.getBoundingClientRect(), place = element.getBoundingClientRect();
+    return place.bottom > view.top && place.top < view.bottom;
   }
 
   #isNearEnd() {
@@ -154,17 +180,20 @@ export class Thread {
     const again = iconButton("again", words.regenerate, () => this.actions.regenerate());
     const undo = iconButton("undo", words.undo, () => this.actions.undo());
     const acts = h("div", { class: "acts" }, copy, good, bad, flag, again, undo, versions);
+    const receipt = receiptPlace();
     const panel = h("div", { class: "panel-place", id: `panel-${message.id}` });
     flag.setAttribute("aria-controls", panel.id);
-    const element = h("article", { class: "turn answer" }, heading(words.answer_of), text, acts, line, panel);
+    const element = h("article", { class: "turn answer" }, heading(words.answer_of), text, acts, line, receipt, panel);
     const turn = { element, place: panel, flagButton: flag };
     turn.refresh = () => {
       this.#showText(text, message);
       line.textContent = this.shown[message.id]?.line ?? "";
+      this.#drawReceipt(receipt, message);
       const verdict = this.flags[message.id]?.verdict ?? "";
       setPressed(good, verdict === "good");
       setPressed(bad, verdict === "bad");
       flag.classList.toggle("marked", Boolean(verdict));
+      turn.panel?.refresh();
       flag.setAttribute("aria-expanded", String(Boolean(turn.panel?.isOpen)));
       const isLast = message.id === this.last?.id && !this.pending;
       again.hidden = undo.hidden = !isLast;
@@ -196,11 +225,15 @@ export class Thread {
 
   #panel(message) {
     const turn = this.turns.get(message.id);
+    const agreement = this.#agreement(message);
     turn.panel ??= new Panel({
       place: turn.place,
       message,
       flag: () => this.flags[message.id],
       allowed: this.actions.flagging,
+      agreement,
+      drawReceipt: (place) => this.#drawReceipt(place, message),
+      where: () => [...this.actions.whereFlagsGo(), agreement.pending()],
       save: (choice) => this.#save(message, choice),
       changed: () => turn.refresh(),
       leave: () => turn.flagButton.focus(),
@@ -224,11 +257,38 @@ export class Thread {
     else panel.vote(verdict);
   }
 
+  #drawReceipt(place, message) {
+    drawReceipt(place, this.actions.sends() ? this.receipts[message.id] : null, this.actions.isKept());
+  }
+
+  #agreement(message) {
+    return new Agreement({
+      sends: this.actions.sends,
+      flag: () => this.flags[message.id],
+      hasEarlierTurns: () => this.#before(message).length > 1,
+      others: () => this.#before(message).filter(({ id }) => this.flags[id]).length,
+      preview: (choice) => this.actions.preview(message, choice),
+      agree: (consent) => this.agree(message, consent),
+    });
+  }
+
+  #before(message) {
+    const path = store.path(this.conversation);
+    return path.slice(0, path.findIndex(({ id }) => id === message.id));
+  }
+
+  /** Puts the flags up to this answer under a consent. */
+  async agree(message, consent) {
+    const { flags, receipts } = await this.actions.agree(message, consent);
+    Object.assign(this.flags, flags);
+    this.tellReceipts(receipts);
+  }
+
   async #save(message, choice) {
-    const { saved, flags } = await this.actions.flag(message, choice);
+    const { flags, receipts, ...done } = await this.actions.flag(message, { ...choice, seen_revision: this.flags[message.id]?.revision ?? 0 });
     this.flags = { ...this.flags, [message.id]: flags[message.id] };
-    this.turns.get(message.id)?.refresh();
-    return saved;
+    this.tellReceipts(receipts);
+    return done;
   }
 
   #moreButton(count) {

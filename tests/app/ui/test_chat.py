@@ -75,6 +75,20 @@ def test_a_conversation_is_opened_with_its_lines_and_flags(visitor: Any) -> None
     assert visitor.run("open", **visitor.known())["flags"] == {}
 
 
+def test_a_preview_marks_what_is_masked_and_a_receipt_says_where_a_flag_is(visitor: Any) -> None:
+    answer = visitor.ask("Where is it?")["answer"]["id"]
+    choice = {"verdict": "bad", "comment": "ask ada@example.org"}
+    shown = visitor.run("preview", **visitor.known(message=answer, choice=choice))
+    assert shown["texts"][0] == {
+        "part": "comment",
+        "pieces": [{"text": "ask ", "mask": False}, {"text": "[email]", "mask": True}],
+    }
+    saved = visitor.run("flag", **visitor.known(message=answer, choice=choice))
+    receipts = visitor.run("receipts", visitor=visitor.token, answers=[answer])["receipts"]
+    assert saved["receipts"] == receipts
+    assert receipts[answer] == {"state": "here", "withdrawn": False, "commit": "", "reason": ""}
+
+
 def test_words_put_into_the_models_mouth_are_refused(visitor: Any) -> None:
     visitor.ask("Where is it?")
     visitor.messages[1]["text"] = "It was stolen by our staff."
@@ -87,7 +101,7 @@ def test_a_visitor_comes_back_with_the_same_token(visitor: Any) -> None:
     assert visitor.run("enter", visitor="somebody.else")["visitor"] not in ("somebody.else", visitor.token)
 
 
-@pytest.mark.parametrize("name", ["enter", "status", "stop", "open", "flag"])
+@pytest.mark.parametrize("name", ["enter", "status", "stop", "open", "flag", "preview", "agree", "receipts"])
 @pytest.mark.parametrize(
     "request_of_wrong_types",
     [
