@@ -17,7 +17,7 @@ NAME = "llama-cpp-python"
 # Its documentation names this page for its wheels; package indexes have only the source.
 WHEELS = "https://abetlen.github.io/llama-cpp-python/whl/cpu"
 SECONDS_FOR_WHEELS = 5
-CORE_MINUTES = 6  # measured: what one core needs for the libraries that are loaded from Python
+CORE_MINUTES = 8  # measured: download, and the libraries that are loaded from Python
 CONSTRAINTS = ROOT / "constraints" / "app.txt"
 CPU_INFO = Path("/proc/cpuinfo")
 CPU_FLAGS = {
