@@ -46,10 +46,10 @@ class Trainer:
     def rate(self) -> float:
         """The present learning rate as a share of its highest."""
         recipe, done = self.recipe, self.tokens / self.recipe.tokens
-        if done < recipe.restart:
+        if done < recipe.restart or recipe.restart == 1:
             highest, done = 1.0, done / recipe.restart
         else:
-            highest, done = recipe.restart_rate, (done - recipe.restart) / max(1 - recipe.restart, 1e-9)
+            highest, done = recipe.restart_rate, (done - recipe.restart) / (1 - recipe.restart)
         return highest * max(0.0, min(1.0, (done + 1e-3) / recipe.warmup, (1 - done) / recipe.decay))
 
     def step(self, batch: Batch) -> float:
