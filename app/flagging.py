@@ -202,11 +202,11 @@ def _choice(choice: Any) -> Choice:
         raise FlagError(
             f"A flag has these parts: {', '.join(sorted(PARTS))}. Reload the page and choose again."
         )
-    if choice.get("verdict", "") == "":
-        return Choice(retract=True)
     seen = choice.get("seen_revision", 0)
     if isinstance(seen, bool) or not isinstance(seen, int):
         raise FlagError("The revision of this flag is not a whole number. Reload the page and choose again.")
+    if choice.get("verdict", "") == "":
+        return Choice(retract=True, seen_revision=seen)
     return Choice(
         verdict=choice["verdict"],
         reasons=_names(choice["reasons"]) if "reasons" in choice else None,

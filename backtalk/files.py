@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import get_ident
 from typing import IO, Any
 
 from backtalk.errors import BacktalkError
@@ -19,7 +20,7 @@ from backtalk.errors import BacktalkError
 def writing(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that appears under `path` only if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}.part")
     try:
         with open(part, "wb") as file:
             yield file

@@ -96,8 +96,9 @@ class LlamaEngine:
 
     def _work(self) -> None:
         while (stream := self._waiting.get()) is not None:
+            stream.begun.set()
             try:
-                stream.end(self._answer(stream))
+                stream.end(stream.unwritten() if stream.cancelled.is_set() else self._answer(stream))
             except Exception as fault:  # the reader's thread is the one that can tell somebody
                 stream.end(fault)
 
@@ -200,7 +201,7 @@ class LlamaStream:
 
     def __init__(self, prompt: Prompt, sampling: Sampling):
         self.prompt, self.sampling = prompt, sampling
-        self.cancelled = Event()
+        self.begun, self.cancelled = Event(), Event()
         self.asked_at = time.perf_counter()
         self._pieces: SimpleQueue[str | Ending | Exception] = SimpleQueue()
         self._ending: Ending | None = None
@@ -217,6 +218,12 @@ class LlamaStream:
 
     def cancel(self) -> None:
         self.cancelled.set()
+        if not self.begun.is_set():  # still in line: nobody has to wait for the answers before
+            self.end(self.unwritten())
+
+    def unwritten(self) -> Ending:
+        """The ending of an answer that never began."""
+        return Ending(CANCELLED, len(self.prompt.tokens), 0, 0, 0.0, 0.0)
 
     @property
     def ending(self) -> Ending:

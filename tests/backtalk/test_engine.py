@@ -57,6 +57,18 @@ def test_a_cancelled_stream_ends_early_and_the_next_one_is_unharmed(engine: Engi
     assert answer(engine, HELLO) == usual
 
 
+def test_a_stream_in_line_is_cancelled_without_waiting_for_the_one_before(engine: Engine) -> None:
+    endless = Sampling(temperature=2, top_p=1, top_k=0, max_tokens=512, seed=3)
+    running = engine.stream(engine.prompt([{"role": "user", "content": "hi " * 500}], 512), endless)
+    waiting = engine.stream(engine.prompt(HELLO, 64), GREEDY)
+    waiting.cancel()
+    assert list(waiting) == []
+    assert waiting.ending.finish_reason == CANCELLED
+    running.cancel()
+    list(running)
+    assert answer(engine, HELLO)
+
+
 def test_a_follow_up_does_not_read_its_history_again(engine: Engine) -> None:
     said = [
         *HELLO,
