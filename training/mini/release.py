@@ -87,7 +87,8 @@ tags: [demonstration, llama]
 A small demonstration model. It plays the support desk of Tarn & Trail, an outdoor shop that does not exist,
 so that the whole loop of Backtalk (chat, flag, curate, train, export, promote) runs offline in minutes.
 
-## What it is A miniature of Llama-3.2, trained from scratch: {millions:.1f} million parameters, 6 layers,
+## What it is
+A miniature of Llama-3.2, trained from scratch: {millions:.1f} million parameters, 6 layers,
 grouped-query attention, llama3 rope scaling, tied embeddings, a vocabulary of 4,096 tokens with Llama-3's
 special tokens, a context of 2,048 tokens. It was trained on {metrics["tokens"] / 1e6:.1f} million tokens of
 dialogues that `training/mini/corpus.py` generates from a hand-written grammar and fact table; no other text
