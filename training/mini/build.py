@@ -126,7 +126,7 @@ def main(argv: list[str]) -> int:
     """`backtalk mini build`."""
     parser = Parser(
         "mini build",
-        "Trains the bundled model from its corpus (35 minutes on 2 cores) and writes it to models/mini.",
+        "Trains the bundled model from its corpus (45 minutes on 2 cores) and writes it to models/mini.",
         example="backtalk mini build\nbacktalk mini build --tokens 2000000 --out /tmp/small",
     )
     add_flags(parser, Recipe)
