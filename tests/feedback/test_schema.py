@@ -158,10 +158,10 @@ WRONG: list[Any] = [
 
 
 def test_malformed_rows_are_refused_and_never_raise_anything_else(message: FlaggedMessage) -> None:
-    """Eight hundred rows, each broken in up to three places: replaced, missing, surplus, moved."""
+    """Ten thousand rows, each broken in up to three places: replaced, missing, surplus, moved."""
     chance = random.Random(7)
     valid = to_row(saved(message, Choice("bad", reasons=("harmful",), hazards=("S1",), comment="No.")))
-    for _ in range(800):
+    for _ in range(10_000):
         row = json.loads(json.dumps(valid))
         for _ in range(chance.randint(1, 3)):
             _break(row, chance)
