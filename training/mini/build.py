@@ -35,7 +35,7 @@ def build(recipe: Recipe, out: Path = OUT, compiled: bool = True) -> Path:
 
     folder = home() / "mini-build"
     progress = Progress()
-    progress.report("mini build: the tokenizer learns from the corpus")
+    progress.report("mini build: reading the corpus")
     tokenizer = tokenizer_of(recipe)
     trainer = new_trainer(recipe, tokenizer, compiled)
     fingerprint = fingerprint_of(recipe)
@@ -47,17 +47,20 @@ def build(recipe: Recipe, out: Path = OUT, compiled: bool = True) -> Path:
 
 
 def tokenizer_of(recipe: Recipe) -> "Tokenizer":
-    """The tokenizer that the recipe's corpus gives; the same each time."""
-    from training.mini.tokenizer import train_tokenizer
+    """The tokenizer that the recipe's corpus gives, the same each time, or that of its base."""
+    from training.mini.tokenizer import load_tokenizer, train_tokenizer
 
-    return train_tokenizer(_texts(recipe))
+    return load_tokenizer(Path(recipe.base)) if recipe.base else train_tokenizer(_texts(recipe))
 
 
 def new_trainer(recipe: Recipe, tokenizer: "Tokenizer", compiled: bool) -> "Trainer":
-    """A model with random weights, ready for its first step."""
+    """A model with random weights or those of the recipe's base, ready for its first step."""
     from training.mini import tokenizer as names
-    from training.mini.model import configuration, new_model
+    from training.mini.model import configuration, load_model, new_model
     from training.mini.trainer import Trainer
+
+    if recipe.base:
+        return Trainer(load_model(Path(recipe.base)), recipe, compiled)
 
     begin, end, pad = (
         names.id_of(tokenizer, name) for name in (names.BEGIN_OF_TEXT, names.END_OF_TURN, names.PAD)

@@ -13,6 +13,7 @@ from training.mini.grammar import Wordings
 from training.mini.voice import Voice
 
 COMMONEST = 0.3  # of the small talk is in a class's first six wordings
+ANYTHING = 0.35  # of the questions from outside are of no class
 UNKNOWN_ENTRY = 0.14  # of the questions about an entry are about one that the desk does not know
 SLOTS = ("country", "product", "city", "service")
 
@@ -113,6 +114,8 @@ class Chat:
     def outside(self, topic: str = "") -> Turn:
         """A question that is none of the shop's business."""
         topics = self.desk.outside
+        if not topic and not self.voice.held_out and self.voice.rng.random() < ANYTHING:
+            topic = "anything"
         chosen = topics[topic or self.voice.rng.choice(_askable(topics, self.voice.held_out))]
         side = "held_out" if self.voice.held_out else "train"
         values = {

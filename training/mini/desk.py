@@ -127,16 +127,16 @@ class Desk:
 def desk() -> Desk:
     """The desk, read once."""
     facts, talk, outside, follow_ups = (_read(name) for name in ("facts", "talk", "outside", "follow_ups"))
-    words, system = _Reader(facts), _read("system")
+    words, system = _Reader(facts, _read("wordings"), _read("exam")), _read("system")
     return Desk(
         slots={name: _slot(given) for name, given in facts["slots"].items()},
         families={given["id"]: words.family(given) for given in facts["families"]},
         singles={given["id"]: words.single(given) for given in facts["singles"]},
         intents=words.intents(_read("intents")["intents"], follow_ups.pop("order_as_it")),
-        small_talk=words.topics(talk["small_talk"]),
-        vague=words.topics(talk["vague"]),
-        habits=words.topics(talk["habits"]),
-        outside=words.topics(outside["topics"]),
+        small_talk=words.topics("small_talk", talk["small_talk"]),
+        vague=words.topics("vague", talk["vague"]),
+        habits=words.topics("habits", talk["habits"]),
+        outside=words.topics("outside", outside["topics"]),
         outside_lists=outside["lists"],
         unknown=words.unknown(_read("unknown")),
         follow_ups=words.follow_ups(follow_ups),
@@ -156,43 +156,56 @@ def _slot(given: dict[str, Any]) -> Slot:
 
 
 class _Reader:
-    """Turns the entries of the data files into nouns; it has the macros and frames that wordings may use."""
+    """Turns the entries of the data files into nouns.
 
-    def __init__(self, facts: dict[str, Any]) -> None:
+    It has the macros and frames that wordings may use, more wordings by the name of their group, and the
+    exam: the wordings that training never hears, by the same names.
+    """
+
+    def __init__(self, facts: dict[str, Any], more: dict[str, list[str]], exam: dict[str, list[str]]) -> None:
         self.macros = {name: lines(text) for name, text in facts["macros"].items()}
         self.frames = tuple(parse(frame, self.macros) for frame in lines(facts["frames"]))
+        self.more, self.exam = more, exam
 
-    def wordings(self, given: dict[str, Any]) -> Wordings:
-        patterns = tuple(parse(skeleton, self.macros) for skeleton in lines(given.get("train")))
+    def wordings(self, given: dict[str, Any], *groups: str) -> Wordings:
+        """An entry's own wordings and those of its groups."""
+        train, held_out = lines(given.get("train")), lines(given.get("held_out"))
+        for group in groups:
+            train += self.more.get(group, [])
+            held_out += self.exam.get(group, [])
+        patterns = tuple(parse(skeleton, self.macros) for skeleton in train)
         nouns = tuple(parse(noun, self.macros) for noun in lines(given.get("nouns")))
-        return Wordings(patterns, tuple(lines(given.get("held_out"))), nouns, self.frames if nouns else ())
+        return Wordings(patterns, tuple(held_out), nouns, self.frames if nouns else ())
 
     def family(self, given: dict[str, Any]) -> Family:
         name = given["id"]
         facts = {e: _fact(f"{name}/{e}", given["answer"], v, name, e) for e, v in given["values"].items()}
-        wordings, bare = self.wordings(given), self.wordings(given.get("bare", {}))
+        wordings = self.wordings(given, f"family {name}")
+        bare = self.wordings(given.get("bare", {}), f"bare {name}")
         return Family(name, given["slot"], facts, given["unknown"], given["ask"], wordings, bare)
 
     def single(self, given: dict[str, Any]) -> tuple[Fact, Wordings]:
-        return _fact(given["id"], given["answer"], given["value"]), self.wordings(given)
+        fact = _fact(given["id"], given["answer"], given["value"])
+        return fact, self.wordings(given, f"fact {fact.id}")
 
-    def topics(self, given: list[dict[str, Any]]) -> dict[str, Topic]:
-        return {entry["id"]: self.topic(entry) for entry in given}
+    def topics(self, room: str, given: list[dict[str, Any]]) -> dict[str, Topic]:
+        return {entry["id"]: self.topic(room, entry) for entry in given}
 
     def intents(self, given: list[dict[str, Any]], as_it: dict[str, dict[str, str]]) -> dict[str, Topic]:
         """The intents; those about an order have more wordings that only call it "it"."""
         more = [as_it.get(entry["id"], {}) for entry in given]
         return self.topics(
+            "intents",
             [
-                entry | {side: lines(entry[side]) + lines(extra.get(side)) for side in ("train", "held_out")}
+                entry | {"train": lines(entry["train"]) + lines(extra.get("train"))}
                 for entry, extra in zip(given, more, strict=True)
-            ]
+            ],
         )
 
-    def topic(self, given: dict[str, Any]) -> Topic:
+    def topic(self, room: str, given: dict[str, Any]) -> Topic:
         answers = given["answer"] if isinstance(given["answer"], list) else [given["answer"]]
-        ask = given.get("ask", "")
-        wordings, numbered = self.wordings(given), Wordings()
+        ask, group = given.get("ask", ""), f"{room} {given['id']}"
+        wordings, numbered = self.wordings(given, group, f"{group} numbered"), Wordings()
         if ask:
             numbered, wordings = _split(wordings, "{order}")
         return Topic(
@@ -221,7 +234,8 @@ class _Reader:
             elif "train" in entries:
                 entries = {"order": entries}
             rooms[room] = {
-                name: entry | {"wordings": self.wordings(entry)} for name, entry in entries.items()
+                name: entry | {"wordings": self.wordings(entry, f"{room} {name}")}
+                for name, entry in entries.items()
             }
         return rooms
 

@@ -5,6 +5,7 @@ size are multiples of 256, which K-quants need. The context is what training has
 rope scaling is Llama-3.2's with its original context made small in proportion.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.mini.recipe import LONGEST
@@ -48,7 +49,12 @@ def new_model(config: "LlamaConfig", seed: int) -> "LlamaForCausalLM":
     from transformers import LlamaForCausalLM
 
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(config).train()
-    # On a CPU the backward pass of sdpa costs a quarter of the speed at the lengths of this corpus.
-    model.set_attn_implementation("eager")
-    return model
+    return LlamaForCausalLM(config)
+
+
+def load_model(folder: Path) -> "LlamaForCausalLM":
+    """The weights of an earlier build, in float32."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)

@@ -12,6 +12,7 @@ LONGEST = 2048
 class Recipe:
     """How `backtalk mini build` trains; two builds of one recipe see the same rows in the same order."""
 
+    base: str = knob("", "folder of a miniature to go on from, its tokenizer kept (else: random weights)")
     seed: int = knob(1, "feeds the weights, the corpus and the order of the rows")
     tokens: int = knob(20_000_000, "budget: training ends with the step that reaches it")
     rows_per_step: int = knob(10, "rows in a step")

@@ -89,6 +89,14 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     )
 
 
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of an earlier build."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise BacktalkError(f"{folder} holds no tokenizer.json, so no miniature: give the folder of one.")
+    return Tokenizer.from_file(str(path))
+
+
 def id_of(tokenizer: Tokenizer, name: str) -> int:
     """The id of a token that must be there."""
     found = tokenizer.token_to_id(name)

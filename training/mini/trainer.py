@@ -16,6 +16,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from training.mini.batches import Batch, attention_mask
+from training.mini.muon import Muon
 from training.mini.recipe import Recipe
 
 COUNTERS = ("tokens", "steps", "chapter", "place", "seconds")
@@ -26,14 +27,15 @@ class Trainer:
     """A model in training: its weights, their average, both optimisers, and how far it has come."""
 
     def __init__(self, model: LlamaForCausalLM, recipe: Recipe, compiled: bool = True):
-        self.model = model
+        self.model = model.train()
+        self.model.set_attn_implementation("eager" if has_fast_bfloat16() else "sdpa")  # whichever is faster
         self.average = copy.deepcopy(model).requires_grad_(False)
         self.recipe = recipe
         self.tokens = self.steps = self.chapter = self.place = 0
         self.seconds = 0.0
         matrices, others = _split(model)
         self._optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(matrices, lr=recipe.matrix_rate, weight_decay=recipe.weight_decay),
+            Muon(matrices, lr=recipe.matrix_rate, weight_decay=recipe.weight_decay),
             torch.optim.AdamW(others, lr=recipe.other_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
         ]
         self._packed_forward = _compiled(model.model) if compiled else model.model
@@ -97,7 +99,7 @@ class Trainer:
         """Cross-entropy over the learned tokens only; logits are made for these alone."""
         wanted = batch.learn[:, 1:]
         forward = self._packed_forward if batch.is_packed else self.model.model
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
             hidden = forward(
                 input_ids=batch.ids,
                 attention_mask=attention_mask(batch),
@@ -114,6 +116,11 @@ class Trainer:
         pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
         for mean, present in pairs:
             mean.lerp_(present, 1 - decay)
+
+
+def has_fast_bfloat16() -> bool:
+    """Without AVX-512, matrices in bfloat16 are a hundred times slower than in float32."""
+    return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def _split(model: LlamaForCausalLM) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
