@@ -17,7 +17,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic that pulls singular v
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised; weight decay is decoupled, and wide matrices move like square ones."""
+    """Nesterov momentum, orthogonalised, and scaled so that tall matrices move like square ones."""
 
     def __init__(self, matrices: Iterable[torch.nn.Parameter], lr: float, weight_decay: float):
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": 0.95})

@@ -20,6 +20,7 @@ from backtalk.files import sha256_of, write_jsonl, write_text
 from backtalk.home import home
 from backtalk.progress import Progress
 from training.mini import evaluate
+from training.mini.recipe import Recipe
 from training.mini.tokenizer import save_tokenizer
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ VERIFIED_TEXTS = 200
 DESCRIPTION = "A small demonstration model: the support desk of a fictional outdoor shop."
 
 
-def write(trainer: "Trainer", tokenizer: "Tokenizer", out: Path) -> Path:
+def write(trainer: "Trainer", tokenizer: "Tokenizer", out: Path, inputs: list[dict[str, Any]]) -> Path:
     """Writes the folder, its card last, and returns it."""
     out.mkdir(parents=True, exist_ok=True)
     (out / CARD).unlink(missing_ok=True)  # unfinished from here on
@@ -56,7 +57,7 @@ def write(trainer: "Trainer", tokenizer: "Tokenizer", out: Path) -> Path:
     card = Card(
         kind="model",
         id=f"mini-{sha256_of(out / GGUF)[:8]}",
-        inputs=[file_entry(path, ROOT) for path in corpus_files()],
+        inputs=inputs,
         recipe=to_plain(trainer.recipe),
         seed=trainer.recipe.seed,
         metrics=metrics,
@@ -65,10 +66,12 @@ def write(trainer: "Trainer", tokenizer: "Tokenizer", out: Path) -> Path:
     return out
 
 
-def corpus_files() -> list[Path]:
-    """The hand-written data and the committed evaluation items."""
-    here = Path(__file__).parent
-    return sorted([*here.glob("data/*.yaml"), *here.glob("evaluation/*.jsonl")])
+def inputs(recipe: Recipe) -> list[dict[str, Any]]:
+    """What a build is made from: its base's weights, the hand-written data, the committed evaluation items."""
+    here, base = Path(__file__).parent, Path(recipe.base).resolve()
+    files = sorted([*here.glob("data/*.yaml"), *here.glob("evaluation/*.jsonl")])
+    weights = [file_entry(base / "model.safetensors", base.parent)] if recipe.base else []
+    return weights + [file_entry(path, ROOT) for path in files]
 
 
 def model_card(metrics: dict[str, Any], table: str) -> str:
