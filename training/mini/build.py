@@ -34,7 +34,7 @@ def build(recipe: Recipe, out: Path = OUT, compiled: bool = True) -> Path:
     from training.mini import checkpoint
 
     folder = home() / "mini-build"
-    inputs = release.inputs(recipe)  # read now: `out` may be the folder of the base
+    start = release.start_of(recipe)  # read now: `out` may be the folder of the base
     progress = Progress()
     progress.report("mini build: reading the corpus")
     tokenizer = tokenizer_of(recipe)
@@ -44,7 +44,7 @@ def build(recipe: Recipe, out: Path = OUT, compiled: bool = True) -> Path:
         progress.done(f"mini build: going on from step {trainer.steps:,}")
     train(trainer, tokenizer, progress, lambda: checkpoint.save(trainer, folder, fingerprint))
     progress.done(f"mini build: {trainer.tokens:,} tokens in {trainer.seconds / 60:.0f} minutes")
-    return release.write(trainer, tokenizer, out, inputs)
+    return release.write(trainer, tokenizer, out, start)
 
 
 def tokenizer_of(recipe: Recipe) -> "Tokenizer":

@@ -7,13 +7,14 @@ GGUF.
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backtalk import __version__
 from backtalk.card import NAME as CARD
-from backtalk.card import Card, file_entry, write_card
+from backtalk.card import Card, file_entry, read_card, write_card
 from backtalk.config import to_plain
 from backtalk.errors import BacktalkError
 from backtalk.files import sha256_of, write_jsonl, write_text
@@ -35,7 +36,31 @@ VERIFIED_TEXTS = 200
 DESCRIPTION = "A small demonstration model: the support desk of a fictional outdoor shop."
 
 
-def write(trainer: "Trainer", tokenizer: "Tokenizer", out: Path, inputs: list[dict[str, Any]]) -> Path:
+@dataclass(frozen=True)
+class Start:
+    """What a build begins with: its input files, and how long its base had learned (0 without one)."""
+
+    inputs: list[dict[str, Any]]
+    base: str = ""
+    tokens: int = 0
+    minutes: float = 0.0
+
+
+def start_of(recipe: Recipe) -> Start:
+    """Reads what a build is made from: its base's weights, the hand-written data, the evaluation's items."""
+    here = Path(__file__).parent
+    files = sorted([*here.glob("data/*.yaml"), *here.glob("evaluation/*.jsonl")])
+    inputs = [file_entry(path, ROOT) for path in files]
+    if not recipe.base:
+        return Start(inputs)
+    base = Path(recipe.base).resolve()
+    card = read_card(base)
+    learned = card.metrics.get("learned", card.metrics)
+    inputs.insert(0, file_entry(base / "model.safetensors", base.parent))
+    return Start(inputs, card.id, learned["tokens"], learned["minutes"])
+
+
+def write(trainer: "Trainer", tokenizer: "Tokenizer", out: Path, start: Start) -> Path:
     """Writes the folder, its card last, and returns it."""
     out.mkdir(parents=True, exist_ok=True)
     (out / CARD).unlink(missing_ok=True)  # unfinished from here on
@@ -49,6 +74,11 @@ def write(trainer: "Trainer", tokenizer: "Tokenizer", out: Path, inputs: list[di
         "tokens": trainer.tokens,
         "steps": trainer.steps,
         "minutes": round(trainer.seconds / 60, 1),
+        "learned": {
+            "base": start.base,
+            "tokens": start.tokens + trainer.tokens,
+            "minutes": round(start.minutes + trainer.seconds / 60, 1),
+        },
         "parameters": sum(weight.numel() for weight in trainer.average.parameters()),
         "gguf": fidelity,
         "table": [result.as_json() for result in results],
@@ -57,7 +87,7 @@ def write(trainer: "Trainer", tokenizer: "Tokenizer", out: Path, inputs: list[di
     card = Card(
         kind="model",
         id=f"mini-{sha256_of(out / GGUF)[:8]}",
-        inputs=inputs,
+        inputs=start.inputs,
         recipe=to_plain(trainer.recipe),
         seed=trainer.recipe.seed,
         metrics=metrics,
@@ -66,17 +96,12 @@ def write(trainer: "Trainer", tokenizer: "Tokenizer", out: Path, inputs: list[di
     return out
 
 
-def inputs(recipe: Recipe) -> list[dict[str, Any]]:
-    """What a build is made from: its base's weights, the hand-written data, the committed evaluation items."""
-    here, base = Path(__file__).parent, Path(recipe.base).resolve()
-    files = sorted([*here.glob("data/*.yaml"), *here.glob("evaluation/*.jsonl")])
-    weights = [file_entry(base / "model.safetensors", base.parent)] if recipe.base else []
-    return weights + [file_entry(path, ROOT) for path in files]
-
-
 def model_card(metrics: dict[str, Any], table: str) -> str:
     """README.md: what the model is, what it is not, what was measured."""
-    gguf, millions = metrics["gguf"], metrics["parameters"] / 1e6
+    gguf, learned, millions = metrics["gguf"], metrics["learned"], metrics["parameters"] / 1e6
+    went_on = ""
+    if learned["base"]:
+        went_on = f"The last {metrics['tokens'] / 1e6:.1f} million went on from {learned['base']}. "
     return f"""\
 ---
 license: apache-2.0
@@ -93,9 +118,10 @@ so that the whole loop of Backtalk (chat, flag, curate, train, export, promote) 
 ## What it is
 A miniature of Llama-3.2, trained from scratch: {millions:.1f} million parameters, 6 layers,
 grouped-query attention, llama3 rope scaling, tied embeddings, a vocabulary of 4,096 tokens with Llama-3's
-special tokens, a context of 2,048 tokens. It was trained on {metrics["tokens"] / 1e6:.1f} million tokens of
+special tokens, a context of 2,048 tokens. It was trained on {learned["tokens"] / 1e6:.1f} million tokens of
 dialogues that `training/mini/corpus.py` generates from a hand-written grammar and fact table; no other text
-was used. Rebuild it with `backtalk mini build` ({metrics["minutes"]:.0f} minutes on 2 CPU cores).
+was used. {went_on}`backtalk mini build` builds one anew; this one took
+{learned["minutes"]:.0f} minutes on 2 CPU cores.
 
 ## What it is not
 - It knows one invented shop, in English, and very little of the world. It says so when asked about other

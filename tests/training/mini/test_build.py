@@ -6,12 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
+from backtalk.card import read_card
+from backtalk.errors import BacktalkError
+from backtalk.files import sha256_of
 from backtalk.progress import Progress
-from training.mini import checkpoint, corpus
+from training.mini import checkpoint, corpus, release
 from training.mini.batches import Batch, attention_mask, chapter_batches, pack
-from training.mini.build import Speed, fingerprint_of, new_trainer, tokenizer_of, train
+from training.mini.build import OUT, Speed, fingerprint_of, new_trainer, tokenizer_of, train
+from training.mini.muon import Muon, orthogonal
 from training.mini.recipe import LONGEST, Recipe
 from training.mini.tokenizer import PAD, Row, RowWriter, id_of
 from training.mini.trainer import Trainer
@@ -171,3 +176,51 @@ def test_the_rate_rises_once_more_after_the_restart(tokenizer: Tokenizer) -> Non
         trainer.tokens = round(share * RECIPE.tokens)
         rates.append(trainer.rate)
     assert rates[0] == 1.0 and rates[1] < 0.02 and rates[2] == pytest.approx(0.4) and rates[3] == 0.0
+
+
+def test_a_build_on_a_base_begins_with_its_weights_and_its_tokenizer() -> None:
+    recipe = replace(RECIPE, base=str(OUT))
+    trainer = new_trainer(recipe, tokenizer_of(recipe), compiled=False)
+    released = load_file(OUT / "model.safetensors")
+    assert torch.equal(trainer.model.model.norm.weight.bfloat16(), released["model.norm.weight"])
+    assert tokenizer_of(recipe).to_str() == Tokenizer.from_file(str(OUT / "tokenizer.json")).to_str()
+
+
+def test_a_build_on_a_base_says_what_it_began_with() -> None:
+    start, card = release.start_of(replace(RECIPE, base=str(OUT))), read_card(OUT)
+    assert start.base == card.id and start.tokens >= card.metrics["tokens"]
+    assert start.inputs[0]["sha256"] == sha256_of(OUT / "model.safetensors")
+    assert release.start_of(RECIPE).tokens == 0
+
+
+def test_a_folder_without_a_tokenizer_is_no_base(tmp_path: Path) -> None:
+    with pytest.raises(BacktalkError, match=r"holds no tokenizer\.json"):
+        tokenizer_of(replace(RECIPE, base=str(tmp_path)))
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 128), (2, 96, 32)])
+def test_what_muon_moves_by_is_nearly_orthogonal(shape: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    given = torch.randn(shape)
+    found = torch.linalg.svdvals(orthogonal(given))
+    assert found.min() > 0.6 and found.max() < 1.3
+    left, _, right = torch.linalg.svd(given, full_matrices=False)
+    nearest = left @ right
+    cosine = (orthogonal(given) * nearest).sum((1, 2)) / (
+        orthogonal(given).norm(dim=(1, 2)) * nearest.norm(dim=(1, 2))
+    )
+    assert cosine.min() > 0.95
+
+
+def test_muon_moves_as_torchs_own_does() -> None:
+    torch.manual_seed(0)
+    ours, theirs = (torch.nn.Parameter(torch.ones(64, 32)) for _ in range(2))
+    mine = Muon([ours], lr=0.02, weight_decay=0.05)
+    other = torch.optim.Muon([theirs], lr=0.02, weight_decay=0.05)
+    for _ in range(5):
+        ours.grad = torch.randn(64, 32)
+        theirs.grad = ours.grad.clone()
+        mine.step()
+        other.step()
+    assert (ours - theirs).abs().max() < 5e-3  # torch's own rounds to bfloat16 on the way
+    assert (ours - 1).abs().max() > 2e-2
