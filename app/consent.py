@@ -63,6 +63,13 @@ class Haste:
                 recent.append((now, flag))
             return len(recent) > self._most
 
+    def is_over(self, contributor: str) -> bool:
+        """Whether the contributor is over the limit now; counts nothing."""
+        hour_ago = self._clock() - HOUR_SECONDS
+        with self._lock:
+            recent = self._flagged.get(contributor, ())
+            return sum(at >= hour_ago for at, _ in recent) > self._most
+
 
 def _is_moment(value: Any) -> bool:
     try:

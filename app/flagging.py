@@ -1,13 +1,15 @@
 """Flags at the desk: a click on an answer of the signed transcript becomes an event on disk.
 
 What a flag records of the answer comes from the verified transcript, never from the page: the page names the
-message and brings the choice. "Saved" is what `save` returns, and it returns after the commit.
+message and brings the choice. "Saved" is what `save` returns, and it returns after the commit. Of the earlier
+turns, ids and number are recorded; their text is stored only under a stored consent that covers it.
 """
 
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from threading import Lock
 from typing import Any
 
 from app.consent import Haste, agreed
@@ -17,6 +19,7 @@ from backtalk import hub
 from backtalk.errors import BacktalkError, FlagError
 from backtalk.home import has_lasting_secret, home, on_space, secret
 from feedback import schema
+from feedback.consenting import THREAD, flags_given, follow_consent, is_same
 from feedback.outbox import NAME, Outbox
 from feedback.saving import Choice, FlaggedMessage, preview, save_flag
 from feedback.schema import FlagEvent
@@ -41,6 +44,7 @@ class Flagging:
         self._reason = reason
         self._receipts = Receipts(outbox) if outbox else None
         self._haste = Haste()
+        self._saving = Lock()  # a consent that was read still stands when the event is saved
         self._sync: Sync | None = None
 
     @staticmethod
@@ -79,7 +83,9 @@ class Flagging:
         """
         outbox, receipts = self._opened()
         message = flagged_message(visitor, messages, message_id)
-        receipt = save_flag(outbox, message, self._unhurried(message, _choice(choice)))
+        said = self._unhurried(message, _choice(choice))
+        with self._saving:
+            receipt = save_flag(outbox, _as_consented(outbox, message, said), said)
         withdrawn = receipt.event.op == "retract"
         return {
             "saved": receipt.sentence,
@@ -91,21 +97,31 @@ class Flagging:
     ) -> dict[str, Any]:
         """What `save` would store: every text as it would be written, cut where something was masked."""
         outbox, _ = self._opened()
-        message = flagged_message(visitor, messages, message_id)
-        return _for_preview(preview(outbox, message, _choice(choice)))
+        message, said = flagged_message(visitor, messages, message_id), _choice(choice)
+        return _for_preview(preview(outbox, _as_consented(outbox, message, said), said))
 
-    def agree(self, visitor: str, messages: Sequence[Message], consent: Any) -> int:
-        """Puts all of this visitor's flags on these messages under a consent; returns how many there are.
+    def agree(self, visitor: str, messages: Sequence[Message], consent: Any, everywhere: bool = False) -> int:
+        """Puts this visitor's flags on these messages under a consent; returns how many flags it changed.
 
-        Nothing that was said changes: each flag gets an amendment that repeats it.
+        `everywhere`: their other flags too, but no earlier turns are added to those. Nothing that was said
+        changes: each flag gets an amendment that repeats it.
         """
         outbox, _ = self._opened()
-        flags = self._flags(visitor, messages)
-        for message_id, event in flags.items():
-            choice = Choice(verdict=event.verdict, consent=agreed(consent))
-            message = flagged_message(visitor, messages, message_id)
-            save_flag(outbox, message, self._unhurried(message, choice))
-        return len(flags)
+        contributor = schema.pseudonym(secret(), visitor)
+        said = agreed(consent) or schema.Consent()
+        if self._haste.is_over(contributor):
+            said = replace(said, training=False)
+        with self._saving:
+            here = self._flags(visitor, messages)
+            if said.scope != THREAD:
+                changed = [follow_consent(outbox, event, said) for event in here.values()]
+            else:
+                changed = [self._add_turns(visitor, messages, event, said) for event in here.values()]
+            if everywhere:
+                known = {event.flag_id for event in here.values()}
+                others = (event for event in flags_given(outbox, contributor) if event.flag_id not in known)
+                changed += [follow_consent(outbox, event, said) for event in others]
+        return sum(changed)
 
     def standing(self, visitor: str, messages: Sequence[Message]) -> dict[str, dict[str, Any]]:
         """What this visitor's flags on these messages are, by message, as the panel shows them."""
@@ -141,6 +157,16 @@ class Flagging:
         answers = [message.id for message in messages if message.role == "assistant"]
         return self._outbox.flags_of(schema.pseudonym(secret(), visitor), answers)
 
+    def _add_turns(
+        self, visitor: str, messages: Sequence[Message], event: FlagEvent, said: schema.Consent
+    ) -> bool:
+        """Puts a flag under a consent that covers the conversation so far, and adds it; False: it was so."""
+        outbox, _ = self._opened()
+        if is_same(said, event.consent):
+            return False
+        message = flagged_message(visitor, messages, event.message_id)
+        return not save_flag(outbox, message, Choice(verdict=event.verdict, consent=said)).repeated
+
     def _unhurried(self, message: FlaggedMessage, choice: Choice) -> Choice:
         """The choice, left out of training where its contributor flags faster than anybody reads."""
         contributor = message.contributor.pseudonym
@@ -172,6 +198,15 @@ def flagged_message(visitor: str, messages: Sequence[Message], message_id: str) 
         model=schema.Model(**answer.model),
         sampling=schema.Sampling(**answer.sampling),
     )
+
+
+def _as_consented(outbox: Outbox, message: FlaggedMessage, choice: Choice) -> FlaggedMessage:
+    """The message, with the earlier turns only where the choice or the consent stored before covers them."""
+    consent = choice.consent
+    if consent is None:
+        history = outbox.history(schema.flag_id(message.contributor.pseudonym, message.message_id))
+        consent = history[-1].consent if history else schema.Consent()
+    return message if consent.scope == THREAD else message.question_only()
 
 
 def _sent(sent: Mapping[str, Any]) -> schema.Sent:

@@ -49,7 +49,10 @@ MANY_AN_HOUR = 30  # flags of one contributor: more are saved, and not trained o
 
 @dataclass(frozen=True)
 class FlaggedMessage:
-    """Everything about an answer that a flag records; `shown` is what stood above it, the question last."""
+    """Everything about an answer that a flag records; `shown` is what stood above it, the question last.
+
+    `omitted` counts the messages before those in `shown`, which are not given along.
+    """
 
     contributor: Contributor
     conversation_id: str
@@ -64,6 +67,12 @@ class FlaggedMessage:
     turn_index: int = 0
     message_at: str = ""
     app_commit: str = ""
+    omitted: int = 0
+
+    def question_only(self) -> "FlaggedMessage":
+        """Without the earlier turns: their ids and their number are recorded, their text is not."""
+        question = tuple(self.shown[-1:])
+        return replace(self, shown=question, omitted=self.omitted + len(self.shown) - len(question))
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,7 @@ def draft(message: FlaggedMessage, choice: Choice) -> FlagEvent:
     reasons = tuple(_reason(name) for name in choice.reasons or ())
     return replace(
         event,
-        shown=_newest(message.shown),
+        shown=_newest(message.shown, message.omitted),
         sent=message.sent,
         answer=message.answer,
         verdict=choice.verdict,
@@ -204,7 +213,7 @@ def _share_changed(before: Sequence[str], after: Sequence[str]) -> float:
     return round(1 - 2 * common / max(1, len(before) + len(after)), 4)
 
 
-def _newest(shown: Sequence[Message]) -> Shown:
+def _newest(shown: Sequence[Message], omitted: int) -> Shown:
     """The newest messages that an event has room for; a long conversation can be flagged too."""
     kept: list[Message] = []
     room = MOST_SHOWN
@@ -213,7 +222,7 @@ def _newest(shown: Sequence[Message]) -> Shown:
         if room < 0 or len(kept) == MOST_MESSAGES:
             break
         kept.append(message)
-    return Shown(tuple(reversed(kept)), omitted=len(shown) - len(kept))
+    return Shown(tuple(reversed(kept)), omitted=omitted + len(shown) - len(kept))
 
 
 def _milliseconds(earlier: str, later: str) -> int:

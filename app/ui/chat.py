@@ -7,7 +7,7 @@
     open     a kept conversation       -> its answers as HTML, quiet lines, flags
     flag     a vote and its details    -> "saved" once it is on disk
     preview  the same, to be looked at -> the texts as they would be stored, their masks marked
-    agree    what may leave            -> the flags of this conversation, under that consent
+    agree    what may leave            -> the flags of this conversation, or all, under that consent
     receipts where are these flags?    -> saved here, waiting, or on the Hub at a commit
 
 Promise: only `ask` waits in the queue; a fault comes back as {"error": one sentence}, whatever was sent.
@@ -123,7 +123,7 @@ class Chat:
         visitor, messages = _transcript(request)
         message = _flagged(request)
         saved = self._flagging.save(visitor, messages, message, _object(request.get("choice")))
-        return {**saved, **self._flags(visitor, messages, message)}
+        return {**saved, **self._flags(visitor, messages)}
 
     @calmly
     def preview(self, request: Json) -> Json:
@@ -133,7 +133,8 @@ class Chat:
     @calmly
     def agree(self, request: Json) -> Json:
         visitor, messages = _transcript(request)
-        count = self._flagging.agree(visitor, messages, _object(request.get("consent")))
+        consent, everywhere = _object(request.get("consent")), request.get("everywhere") is True
+        count = self._flagging.agree(visitor, messages, consent, everywhere)
         return {"count": count, **self._flags(visitor, messages)}
 
     @calmly
@@ -142,10 +143,13 @@ class Chat:
             "receipts": self._flagging.receipts(visitor_of(request.get("visitor")), request.get("answers"))
         }
 
-    def _flags(self, visitor: str, messages: list[Message], *saved: str) -> Json:
-        """What stands on these messages, and how far it and what was just saved has come."""
-        flags = self._flagging.standing(visitor, messages)
-        return {"flags": flags, "receipts": self._flagging.receipts(visitor, [*flags, *saved])}
+    def _flags(self, visitor: str, messages: list[Message]) -> Json:
+        """What stands on these messages, and how far it has come; withdrawals have receipts too."""
+        newest_first = [message.id for message in reversed(messages) if message.role == "assistant"]
+        return {
+            "flags": self._flagging.standing(visitor, messages),
+            "receipts": self._flagging.receipts(visitor, newest_first),
+        }
 
     @contextmanager
     def _begun(self, request: Json) -> Iterator[tuple[Answer, str]]:

@@ -12,7 +12,8 @@ from app.receipts import HERE, HUB, WAITING
 from backtalk.errors import FlagError
 from backtalk.home import home
 from feedback.outbox import NAME, Outbox
-from feedback.schema import Consent, FlagEvent
+from feedback.revisions import fold
+from feedback.schema import Consent, FlagEvent, from_row
 from feedback.sync import Sync
 from tests.hub.server import Hub
 
@@ -85,6 +86,10 @@ def test_a_consent_of_another_form_is_refused(wrong: Any) -> None:
         agreed(wrong)
 
 
+def sent_events(hub: Hub) -> list[FlagEvent]:
+    return sorted(map(from_row, on_the_hub(hub).splitlines()), key=lambda event: event.revision)
+
+
 def test_without_consent_a_flag_stays_here_and_with_it_reaches_the_hub(
     flagging: Flagging, hub: Hub, path: list[Any]
 ) -> None:
@@ -113,6 +118,91 @@ def test_saying_yes_reaches_the_earlier_flags_of_the_conversation(
     assert (stored(first).comment, stored(first).revision) == ("too old", 2)
     flagging.agree(VISITOR, path, says("flag+thread"))
     assert stored(first).revision == 2
+
+
+def test_earlier_turns_are_stored_once_a_consent_covers_them_and_stay_while_it_does(
+    flagging: Flagging, path: list[Any]
+) -> None:
+    answer = path[-1].id
+
+    def texts_after(choice: dict[str, Any]) -> list[str]:
+        flagging.save(VISITOR, path, answer, {"verdict": "bad", **choice})
+        return [message.content for message in stored(answer).shown.messages]
+
+    question = ["Where is it? Write to [email]"]
+    assert texts_after({}) == question
+    assert texts_after({"consent": says()}) == question
+    whole = ["My order is 4821.", "This is an answer.", *question]
+    assert texts_after({"consent": says("flag+thread")}) == whole
+    assert stored(answer).shown.omitted == 0
+    assert texts_after({"comment": "too old"}) == whole
+    assert texts_after({"consent": says("")}) == question
+    assert stored(answer).shown.omitted == 2
+
+
+def test_a_change_reaches_the_flags_of_other_conversations_and_adds_no_unseen_turns(
+    flagging: Flagging, talk_of: Callable[..., list[Any]]
+) -> None:
+    here, elsewhere = talk_of("One.", "Two."), talk_of("Three.", "Four.")
+    strangers = talk_of("Five.", visitor="visitor2")
+    for path in (here, elsewhere):
+        flagging.save(VISITOR, path, path[-1].id, {"verdict": "bad", "comment": "old", "consent": says()})
+    flagging.save("visitor2", strangers, strangers[-1].id, {"verdict": "bad", "consent": says()})
+    assert flagging.agree(VISITOR, here, says("flag+thread", training=False), everywhere=True) == 2
+    near, far, other = (stored(path[-1].id) for path in (here, elsewhere, strangers))
+    assert (near.consent.scope, len(near.shown.messages)) == ("flag+thread", 3)
+    assert (far.consent.scope, len(far.shown.messages), far.comment) == ("flag_only", 1, "old")
+    assert not near.consent.training and not far.consent.training
+    assert other.consent.training and other.revision == 1
+    assert flagging.agree(VISITOR, here, says("flag+thread", training=False), everywhere=True) == 0
+
+
+def test_what_was_not_sent_yet_is_sent_as_the_changed_consent_says(
+    flagging: Flagging, hub: Hub, path: list[Any]
+) -> None:
+    answer = path[-1].id
+    flagging.save(VISITOR, path, answer, {"verdict": "bad", "consent": says("flag+thread")})
+    assert flagging.agree(VISITOR, [], says("flag_only", training=False), everywhere=True) == 1
+    send()
+    [event] = sent_events(hub)
+    assert (event.consent.scope, event.consent.training) == ("flag_only", False)
+    assert b"4821" not in on_the_hub(hub)
+    assert [(found.where, found.count) for found in event.redactions] == [("shown.messages.content", 1)]
+
+
+@pytest.mark.parametrize(
+    ("said", "scope", "training"),
+    [
+        (says("flag_only"), "flag_only", True),
+        (says("flag+thread", training=False), "flag+thread", False),
+        (says(""), "flag_only", False),
+    ],
+    ids=["narrower", "not for training", "kept here"],
+)
+def test_what_was_sent_is_amended_by_a_new_event(
+    flagging: Flagging, hub: Hub, path: list[Any], said: dict[str, Any], scope: str, training: bool
+) -> None:
+    answer = path[-1].id
+    flagging.save(VISITOR, path, answer, {"verdict": "bad", "consent": says("flag+thread")})
+    send()
+    assert flagging.agree(VISITOR, [], said, everywhere=True) == 1
+    send()
+    first, second = sent_events(hub)
+    assert first.consent.training and len(first.shown.messages) == 3
+    assert (second.op, second.consent.scope, second.consent.training) == ("amend", scope, training)
+    assert len(second.shown.messages) == (3 if scope == "flag+thread" else 1)
+    assert fold([first, second])[second.flag_id] == second
+    assert flagging.agree(VISITOR, [], said, everywhere=True) == 0
+
+
+def test_a_change_of_consent_by_somebody_in_haste_is_not_for_training(
+    flagging: Flagging, path: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flagging, "_haste", Haste(most=1))
+    for answer in (path[1].id, path[3].id):
+        flagging.save(VISITOR, path, answer, {"verdict": "bad", "consent": says()})
+    flagging.agree(VISITOR, [], says("flag_only"), everywhere=True)
+    assert not stored(path[3].id).consent.training
 
 
 def test_saying_no_before_it_was_sent_keeps_it_here(flagging: Flagging, hub: Hub, path: list[Any]) -> None:

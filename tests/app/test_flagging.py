@@ -38,7 +38,8 @@ def test_a_flag_records_model_sampling_shown_and_sent(flagging: Flagging, talk: 
     )
     event, answer = only_event(), path[-1]
     assert receipt == {"saved": "Saved on this machine.", "left": ""}
-    assert [message.id for message in event.shown.messages] == [message.id for message in path[:-1]]
+    assert [message.id for message in event.shown.messages] == [path[-2].id]
+    assert event.shown.omitted == len(path) - 2
     assert event.sent.message_ids == (answer.parent,)
     assert (event.sent.history_mode, event.sent.system_prompt) == ("off", "Be kind.")
     assert event.model.gguf_sha256 == answer.model["gguf_sha256"]
@@ -46,6 +47,20 @@ def test_a_flag_records_model_sampling_shown_and_sent(flagging: Flagging, talk: 
     assert event.answer.text == answer.text
     assert event.turn_index == 2
     assert event.consent.scope == ""
+
+
+def test_before_consent_earlier_turns_are_ids_and_a_number_and_no_text(
+    flagging: Flagging, talk_of: Any
+) -> None:
+    path = talk_of("My order is 4821.", "Where is it?", "And the tent?")
+    flagging.save(VISITOR, path, path[-1].id, {"verdict": "bad"})
+    flagging.save(VISITOR, path, path[-1].id, {"verdict": "bad", "comment": "No."})
+    event = only_event()
+    assert b"4821" not in b"".join(file.read_bytes() for file in home().glob(NAME + "*"))
+    assert (event.shown.omitted, event.sent.message_ids) == (4, tuple(one.id for one in path[:-1]))
+    assert event.sent.prompt_tokens == path[-1].sent["prompt_tokens"] and event.sent.prompt_sha256 == ""
+    assert [message.content for message in event.shown.messages] == ["And the tent?"]
+    assert event.answer.text == path[-1].text
 
 
 def test_a_second_vote_amends_and_the_panel_shows_it_again(flagging: Flagging, talk: Any) -> None:

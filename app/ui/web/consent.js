@@ -79,7 +79,8 @@ export class Agreement {
   }
 }
 
-/** Asks what may be sent; null: decided later, else whether it holds for `count` other flags as well. */
+/** Asks what may be sent; null: decided later, else whether it holds for `count` other flags as well.
+ *  A change of what was said before holds for all of them, and says so. */
 export async function ask(count) {
   const before = remembered();
   const training = h("input", { type: "checkbox", role: "switch", checked: Boolean(before?.training) });
@@ -91,7 +92,7 @@ export async function ask(count) {
     h("p", { id: "ask-text" }, words.consent_text),
     h("fieldset", { class: "choices" }, h("legend", {}, words.consent_scope), ...choices),
     labelled(training, words.consent_training, words.consent_training_note),
-    count ? labelled(others, say("consent_earlier", { count }), before ? words.consent_narrower_note : "") : null,
+    before ? h("p", { class: "already" }, words.consent_already) : count ? labelled(others, say("consent_earlier", { count })) : null,
     h("footer", { class: "buttons" },
       h("button", { type: "button", class: "plain", "data-close": "" }, before ? words.edit_cancel : words.consent_later),
       h("button", { type: "submit", class: "strong", value: "save" }, words.consent_save)));
@@ -100,7 +101,7 @@ export async function ask(count) {
   store.consent.write({
     version: words.consent_version, scope, training: scope !== HERE && training.checked, at: new Date().toISOString(),
   });
-  return others.checked;
+  return Boolean(before) || others.checked;
 }
 
 /** Shows what would be stored, its masks marked; true when it may be. */
@@ -158,7 +159,7 @@ function scopeChoice(scope, chosen, onchange) {
   return labelled(box, words[`consent_${name}`], words[`consent_${name}_note`]);
 }
 
-function labelled(box, text, note) {
+function labelled(box, text, note = "") {
   return h("label", { class: "choice" }, box, h("span", {}, h("strong", {}, text), note ? h("small", {}, note) : null));
 }
 

@@ -27,9 +27,9 @@ export function drawHistory() {
   byId("history").replaceChildren(h("legend", {}, words.history), ...HISTORIES.map(pick));
 }
 
-/** Opens the settings; `whereFlagsGo` is the line on what may leave this machine. */
-export function openSettings(whereFlagsGo) {
-  draw(whereFlagsGo);
+/** Opens the settings; `consent` says what may leave this machine, as a line and a note on changing it. */
+export function openSettings(consent) {
+  draw(consent);
   byId("settings").showModal();
 }
 
@@ -48,15 +48,15 @@ function applyTheme(name) {
   document.body.classList.toggle("dark", isDark);  // Gradio's own colours follow
 }
 
-function draw(whereFlagsGo) {
+function draw(consent) {
   const values = current();
-  const reset = () => { store.controls.write({ ...defaults, history: current().history }); draw(whereFlagsGo); drawHistory(); };
+  const reset = () => { store.controls.write({ ...defaults, history: current().history }); draw(consent); drawHistory(); };
   byId("settings-form").replaceChildren(
     h("header", {}, h("h2", { id: "settings-title" }, words.settings), iconButton("close", words.close, () => byId("settings").close())),
     systemPrompt(values.system_prompt),
     ...Object.keys(SLIDERS).map((name) => slider(name, values[name])),
     ...NUMBERS.map((name) => number(name, values[name])),
-    h("section", { class: "field" }, h("h3", {}, words.consent_open), h("p", { class: "line" }, ...whereFlagsGo)),
+    h("section", { class: "field" }, h("h3", {}, words.consent_open), h("p", { class: "line" }, ...consent.line()), h("small", {}, consent.note())),
     h("footer", {}, h("button", { type: "button", class: "plain", onclick: reset }, words.defaults),
       h("button", { type: "submit", class: "strong" }, words.close)));
 }

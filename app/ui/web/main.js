@@ -1,7 +1,7 @@
 // The page's story: come in, wait for the model, ask, read, say what was good or wrong.
 
-import { bundled, byId, h, icon, longest, notice, say, setIcon, toast, words } from "./dom.js";
-import { ask as askConsent, look, remembered, summary } from "./consent.js";
+import { bundled, byId, icon, longest, notice, say, setIcon, toast, words } from "./dom.js";
+import { ConsentChange } from "./change.js";
 import * as controls from "./controls.js";
 import * as receipts from "./receipts.js";
 import * as server from "./server.js";
@@ -21,7 +21,7 @@ let conversation = store.newConversation();
 let answering = null;  // { conversation, request }: one answer at a time
 let reached = true;
 let isShop = bundled;
-let thread;
+let thread, consentChange;
 
 /** Called once by Gradio when the shell stands on the page. */
 export async function start(shell) {
@@ -38,10 +38,18 @@ export async function start(shell) {
     flagging: () => [model.flagging.allowed, model.flagging.reason],
     sends: () => model.flagging.sends,
     isKept: () => model.flagging.kept,
-    preview: (message, choice) => askOfFlags("preview", message, { choice }),
-    agree: (message, consent) => askOfFlags("agree", message, { consent }),
-    whereFlagsGo,
+    preview,
+    agree: (message, consent, everywhere) => askOfFlags("agree", message, { consent, everywhere }),
+    whereFlagsGo: () => consentChange.line(),
     words: () => words[isShop ? "shop" : "anything"],
+  });
+  consentChange = new ConsentChange({
+    sends: () => model.flagging.sends,
+    flags: () => thread.flagged(),
+    preview,
+    agree: (...said) => thread.agree(...said),
+    attempt,
+    changed: async () => { await attempt(fetchDetails); thread.draw(); },
   });
   prepareBox();
   controls.drawThemes();
@@ -67,6 +75,7 @@ async function enter() {
     visitor = token;
     store.visitor.write(token);
     showModel(state);
+    await consentChange.settle();
     await fetchDetails();
   });
   tellTrouble();
@@ -107,6 +116,7 @@ async function comeBack() {
   notice("");
   toast(words.server_back);
   showModel(model);
+  await consentChange.settle();
   await fetchDetails();
 }
 
@@ -316,12 +326,16 @@ function flag(message, choice) {
   return askOfFlags("flag", message, { choice });
 }
 
-/** Asks the server something about the flag on an answer. */
+function preview(message, choice) {
+  return askOfFlags("preview", message, { choice });
+}
+
+/** Asks the server something about the flag on an answer; without one, about flags in general. */
 async function askOfFlags(name, message, more) {
   const path = store.path(conversation);
-  const messages = path.slice(0, path.findIndex((one) => one.id === message.id) + 1);
+  const messages = path.slice(0, path.findIndex((one) => one.id === message?.id) + 1);
   try {
-    return await server.call(name, { visitor, conversation: conversation.id, messages, message: message.id, ...more });
+    return await server.call(name, { visitor, conversation: conversation.id, messages, message: message?.id, ...more });
   } catch (fault) {
     if (fault instanceof server.Unreachable) { lose(); throw new Error(words.no_server); }
     throw fault;
@@ -334,35 +348,6 @@ async function fetchReceipts(answers) {
     const { receipts: known } = await server.call("receipts", { visitor, answers });
     if (shown === conversation) thread.tellReceipts(known);
   });
-}
-
-/** The line of the panel and of the settings that says what may leave, and lets it be changed. */
-function whereFlagsGo() {
-  if (!model.flagging.sends) return [words.stays_here];
-  const button = h("button", { type: "button", class: "link", onclick: () => changeConsent(button) }, words.consent_change);
-  return [`${summary()} `, button];
-}
-
-/** Asks again what may leave; on wish it holds for the flags of this conversation that are there already. */
-async function changeConsent(button) {
-  const line = button.parentElement;
-  const flagged = thread.flagged();
-  const isForOthers = await askConsent(flagged.length);
-  if (isForOthers === null) return;
-  await attempt(async () => {
-    if (isForOthers && await maySend(flagged.at(-1))) await thread.agree(flagged.at(-1), remembered());
-  });
-  thread.draw();
-  line.replaceChildren(...whereFlagsGo());
-  line.querySelector("button").focus();
-}
-
-/** The earlier turns are seen before they are added to a flag; the newest flag has them all. */
-async function maySend(message) {
-  const consent = remembered();
-  if (consent.scope !== "flag+thread") return true;
-  const { verdict } = thread.flags[message.id];
-  return look(await askOfFlags("preview", message, { choice: { verdict, consent } }));
 }
 
 // --- the box ---
@@ -419,7 +404,7 @@ function onKey(event) {
 
 const DEEDS = {
   new: startNew,
-  settings: () => controls.openSettings(whereFlagsGo()),
+  settings: () => controls.openSettings(consentChange),
   "toggle-side": sidebar.toggleSide,
   latest: () => { thread.toLatest(); focusBox(); },
 };

@@ -37,7 +37,7 @@ export function drawReceipt(place, receipt, isKept) {
 
 function stepsOf({ state, withdrawn, commit, reason }, isKept) {
   const first = withdrawn ? words.receipt_withdrawn : isKept ? words.receipt_saved : words.receipt_received;
-  if (state === "hub") return [first, say("receipt_hub", { commit })];
+  if (state === "hub") return [first, say(withdrawn ? "receipt_withdrawn_hub" : "receipt_hub", { commit })];
   if (state === "waiting") return [first, reason ? say("receipt_waiting_why", { reason }) : words.receipt_waiting];
   return [first];
 }

@@ -46,6 +46,9 @@ export const controls = { read: () => read("controls") ?? {}, write: (values) =>
 
 export const consent = { read: () => read("consent"), write: (said) => write("consent", said) };
 
+/** Whether the server has yet to hear of a change of consent. */
+export const consentDue = { read: () => read("consent-due") ?? false, write: (isDue) => write("consent-due", isDue) };
+
 export const theme = {
   read: () => { try { return localStorage.getItem(`${PREFIX}theme`) ?? ""; } catch { return ""; } },
   write: (name) => { try { localStorage.setItem(`${PREFIX}theme`, name); } catch { trouble.blocked = true; } },

@@ -35,9 +35,9 @@ export class Thread {
     for (const turn of this.turns.values()) turn.refresh?.();
   }
 
-  /** The answers of the shown path that carry a flag. */
+  /** The flags on the shown path, each with its answer. */
   flagged() {
-    return store.path(this.conversation).filter(({ id }) => this.flags[id]);
+    return store.path(this.conversation).map((message) => ({ message, flag: this.flags[message.id] })).filter(({ flag }) => flag);
   }
 
   /** How far flags have come, by the ids of their answers. */
@@ -277,9 +277,9 @@ export class Thread {
     return path.slice(0, path.findIndex(({ id }) => id === message.id));
   }
 
-  /** Puts the flags up to this answer under a consent. */
-  async agree(message, consent) {
-    const { flags, receipts } = await this.actions.agree(message, consent);
+  /** Puts the flags up to this answer under a consent; `everywhere`: those of other conversations too. */
+  async agree(message, consent, everywhere = false) {
+    const { flags, receipts } = await this.actions.agree(message, consent, everywhere);
     Object.assign(this.flags, flags);
     this.tellReceipts(receipts);
   }

@@ -72,7 +72,17 @@ def test_a_conversation_is_opened_with_its_lines_and_flags(visitor: Any) -> None
     assert "on its way" in opened["shown"][answer["id"]]["html"]
     assert opened["flags"][answer["id"]]["reasons"] == ["outdated", "too_long"]
     visitor.run("flag", **visitor.known(message=answer["id"], choice={"verdict": ""}))
-    assert visitor.run("open", **visitor.known())["flags"] == {}
+    withdrawn = visitor.run("open", **visitor.known())
+    assert withdrawn["flags"] == {} and withdrawn["receipts"][answer["id"]]["withdrawn"]
+
+
+def test_a_change_of_consent_reaches_every_flag_without_a_conversation(visitor: Any) -> None:
+    answer = visitor.ask("Where is it?")["answer"]
+    visitor.run("flag", **visitor.known(message=answer["id"], choice={"verdict": "bad"}))
+    said = {"version": "c1", "scope": "flag_only", "training": False, "at": "2026-11-21T10:00:00.000Z"}
+    changed = visitor.run("agree", **visitor.known(messages=[], consent=said, everywhere=True))
+    assert (changed["count"], changed["flags"]) == (1, {})
+    assert visitor.run("open", **visitor.known())["flags"][answer["id"]]["scope"] == "flag_only"
 
 
 def test_a_preview_marks_what_is_masked_and_a_receipt_says_where_a_flag_is(visitor: Any) -> None:
