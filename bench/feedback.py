@@ -2,10 +2,10 @@
 
     python bench/feedback.py [--quick] [--saves 2000] [--folder DIR]
 
-In turns, a flag of 4 kB is saved in an outbox and the bytes of its row are inserted into a table of one
-column, in a file of its own with the same durability (WAL, synchronous=FULL). Of each save two times are
-taken: from the click, with masking, and from the masked event on. Then eight threads save at once. DIR should
-lie on the disk that holds the outbox.
+In turns, a flag of 4 kB is saved in an outbox and the bytes of its row are inserted into a table of key and
+text, in a file of its own with the same durability (WAL, synchronous=FULL). Of each save two times are taken:
+from the click, with masking, and from the masked event on. Then eight threads save at once. DIR should lie on
+the disk that holds the outbox.
 """
 
 import argparse
@@ -124,7 +124,7 @@ def _one_by_one(folder: Path, saves: int) -> tuple[list[float], list[float], lis
                 draft(message, CHOICE)
             )  # else its flush would follow the other at once, and be short
             inserting = time.perf_counter()
-            table.execute("INSERT INTO rows VALUES (?)", (row,))
+            table.execute("INSERT INTO rows (row) VALUES (?)", (row,))
             bare.append(time.perf_counter() - inserting)
             masked.append(ended - watch.masked_at)
             whole.append(ended - began)
@@ -136,7 +136,7 @@ def _bare(path: Path) -> sqlite3.Connection:
     table.execute("PRAGMA journal_mode = WAL")
     table.execute("PRAGMA synchronous = FULL")
     table.execute("PRAGMA fullfsync = ON")
-    table.execute("CREATE TABLE rows (row TEXT)")
+    table.execute("CREATE TABLE rows (seq INTEGER PRIMARY KEY, row TEXT NOT NULL)")
     return table
 
 

@@ -20,71 +20,18 @@ from pathlib import Path
 from threading import RLock
 
 from backtalk.errors import FlagError, OutboxError
-from backtalk.files import canonical_json, sync_folder
+from backtalk.files import sync_folder
 from backtalk.home import on_space
+from feedback.layout import BESIDE_EVENTS, MIGRATIONS
+from feedback.line import lined
 from feedback.redact import masked_event
-from feedback.revisions import follow, says_the_same
-from feedback.schema import FlagEvent, check_rules, flag_id, from_row, now, to_row
+from feedback.revisions import numbered, says_the_same
+from feedback.schema import FlagEvent, check_rules, flag_id, from_row, now
 
 NAME = "outbox.sqlite"
 WAIT_SECONDS = 10.0  # for another process that is writing
 TRIES = 3  # when the file is replaced while it is in use
 PAGE = 500  # rows that a reader holds at once
-
-# Each is applied once and remembered by its name; they are added to, never changed.
-MIGRATIONS = {
-    "events": (
-        """
-        CREATE TABLE events (
-            seq INTEGER PRIMARY KEY,            -- the order of arrival
-            flag_id TEXT NOT NULL,
-            revision INTEGER NOT NULL,
-            event_id TEXT NOT NULL,
-            op TEXT NOT NULL,
-            segment TEXT NOT NULL DEFAULT '',   -- the file that it was sealed into; empty: unsealed
-            row TEXT NOT NULL,                  -- the event as canonical JSON
-            UNIQUE (flag_id, revision)
-        )
-        """,
-        "CREATE INDEX unsealed ON events (seq) WHERE segment = ''",
-        """
-        CREATE TRIGGER events_are_only_added
-            BEFORE UPDATE OF seq, flag_id, revision, event_id, op, row ON events
-            BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END
-        """,
-    ),
-    "segments": (  # read and written by feedback/segment.py
-        "CREATE INDEX events_by_id ON events (event_id)",
-        """
-        CREATE INDEX sealable ON events (seq)
-            WHERE segment = '' AND (op = 'retract' OR json_extract(row, '$.consent.scope') != '')
-        """,
-        """
-        CREATE TABLE segments (
-            dataset TEXT NOT NULL,              -- "flags" or "safety"
-            name TEXT NOT NULL,                 -- the path in it
-            sealed_at TEXT NOT NULL,
-            at_commit TEXT NOT NULL DEFAULT '', -- the commit that holds it; empty: not confirmed yet
-            confirmed_at TEXT NOT NULL DEFAULT '',
-            PRIMARY KEY (dataset, name)
-        )
-        """,
-        "CREATE INDEX unconfirmed ON segments (dataset) WHERE at_commit = ''",
-        """
-        CREATE TABLE placed (                   -- an event may go to two datasets: a retraction does
-            event_id TEXT NOT NULL,
-            dataset TEXT NOT NULL,
-            segment TEXT NOT NULL,
-            PRIMARY KEY (event_id, dataset)
-        ) WITHOUT ROWID
-        """,
-        "CREATE INDEX placed_in_segment ON placed (dataset, segment)",
-        "CREATE TABLE replica (name TEXT PRIMARY KEY)",
-        "INSERT INTO replica VALUES (lower(hex(randomblob(4))))",
-        "CREATE TABLE hindrances (dataset TEXT PRIMARY KEY, sentence TEXT NOT NULL, at TEXT NOT NULL)",
-    ),
-}
-BESIDE_EVENTS = ("segments", "placed", "replica")  # what else is carried over from a damaged file
 
 FAILURES = {
     sqlite3.SQLITE_FULL: "the disk is full. Free some space and save again",
@@ -253,20 +200,16 @@ class Outbox:
 
     def _store(self, draft: FlagEvent, keep: tuple[str, ...]) -> Receipt:
         with _transaction(self._connection) as connection:
-            repeat = connection.execute(
-                "SELECT row FROM events WHERE flag_id = ? AND event_id = ?", (draft.flag_id, draft.event_id)
-            ).fetchone()
-            if repeat:
-                return Receipt(from_row(repeat[0]), repeated=True)
-            newest = connection.execute(
-                "SELECT row FROM events WHERE flag_id = ? ORDER BY revision DESC LIMIT 1", (draft.flag_id,)
-            ).fetchone()
-            last = from_row(newest[0]) if newest else None
-            event = follow(draft, last, keep)
+            name = draft.flag_id
+            last = _find(connection, "flag_id = ? ORDER BY revision DESC LIMIT 1", name)
+            if last and (known := _find(connection, "flag_id = ? AND event_id = ?", name, draft.event_id)):
+                return Receipt(known, repeated=True)
+            event = numbered(draft, last, keep)
             if last and says_the_same(event, last):
                 return Receipt(last, repeated=True)
             check_rules(event)
-            _insert(connection, event)
+            event, line = lined(event)
+            _insert(connection, event, line)
         return Receipt(event)
 
     def _select(self, query: str, *values: object) -> list[tuple]:
@@ -356,11 +299,15 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, now()))
 
 
-def _insert(connection: sqlite3.Connection, event: FlagEvent, segment: str = "") -> None:
-    row = canonical_json(to_row(event)).decode()
+def _find(connection: sqlite3.Connection, where: str, *values: str) -> FlagEvent | None:
+    found = connection.execute(f"SELECT row FROM events WHERE {where}", values).fetchone()
+    return from_row(found[0]) if found else None
+
+
+def _insert(connection: sqlite3.Connection, event: FlagEvent, line: str, segment: str = "") -> None:
     connection.execute(
         "INSERT INTO events (flag_id, revision, event_id, op, segment, row) VALUES (?, ?, ?, ?, ?, ?)",
-        (event.flag_id, event.revision, event.event_id, event.op, segment, row),
+        (event.flag_id, event.revision, event.event_id, event.op, segment, line),
     )
 
 
@@ -414,7 +361,7 @@ def _move_aside(path: Path) -> Path:
 
 def _carry_over(aside: Path, connection: sqlite3.Connection) -> int:
     """Copies the events that can be read, from both ends towards the damage; returns how many."""
-    found: dict[int, tuple[FlagEvent, str]] = {}
+    found: dict[int, tuple[FlagEvent, str, str]] = {}
     beside: dict[str, list[tuple]] = {}
     with suppress(sqlite3.Error), closing(sqlite3.connect(aside)) as damaged:
         damaged.execute("PRAGMA writable_schema = ON")  # a file that was cut short is then read all the same
@@ -424,7 +371,7 @@ def _carry_over(aside: Path, connection: sqlite3.Connection) -> int:
                     f"SELECT seq, segment, row FROM events NOT INDEXED ORDER BY seq {order}"
                 ):
                     with suppress(FlagError):
-                        found.setdefault(seq, (from_row(row), segment))
+                        found.setdefault(seq, (from_row(row), row, segment))
         beside = {table: _readable(damaged, table) for table in BESIDE_EVENTS}
     with _transaction(connection):
         for seq in sorted(found):

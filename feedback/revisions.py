@@ -2,6 +2,7 @@
 
     fold(events)                      flag_id -> the event that stands
     follow(draft, last, keep)         the draft as the event after `last`
+    numbered(draft, last, keep)       the same, its hash still to be taken
 
 The highest revision wins, in whatever order events arrive; `retract` removes. `flag_id` follows from
 contributor and message, so a second vote amends and never accumulates.
@@ -31,7 +32,13 @@ def _rank(event: FlagEvent) -> tuple[int, bool, str, str]:
 
 
 def follow(draft: FlagEvent, last: FlagEvent | None, keep: Iterable[str] = ()) -> FlagEvent:
-    """The draft as the event after `last`: numbered, hashed, with the columns in `keep` taken from `last`.
+    """The draft as the event after `last`, hashed: see `numbered`."""
+    event = numbered(draft, last, keep)
+    return replace(event, content_hash=content_hash(event))
+
+
+def numbered(draft: FlagEvent, last: FlagEvent | None, keep: Iterable[str] = ()) -> FlagEvent:
+    """The draft as the event after `last`: numbered, with the columns in `keep` taken from `last`, unhashed.
 
     Consent is the visitor's and stays; the rest stays only while the verdict does: a comment dies with the
     vote that it belonged to.
@@ -42,8 +49,7 @@ def follow(draft: FlagEvent, last: FlagEvent | None, keep: Iterable[str] = ()) -
     event = _carry_over(draft, last, keep) if last else draft
     op = "retract" if draft.op == "retract" else "amend" if stands else "create"
     revision = max(draft.revision, last.revision if last else 0) + 1
-    event = _within_consent(replace(event, revision=revision, op=op, content_hash=""))
-    return replace(event, content_hash=content_hash(event))
+    return _within_consent(replace(event, revision=revision, op=op, content_hash=""))
 
 
 def _carry_over(event: FlagEvent, last: FlagEvent, keep: Iterable[str]) -> FlagEvent:
