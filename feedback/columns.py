@@ -20,6 +20,11 @@ LARGEST = 2**53 - 1  # beyond it a JSON number is no longer exact in every reade
 NAME = re.compile(r"[A-Za-z0-9_.:/+@=-]*")  # ids, hashes, versions: nothing that could be prose
 ATOMS = frozenset({str, int, float, bool})
 UNCLEAN = re.compile("[\x00\ud800-\udfff]")  # what UTF-8 or a C string cannot carry
+MOMENT = re.compile(  # what pyarrow reads as a time
+    r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?:(?P<time>[T ][0-9]{2}(?::[0-9]{2}){0,2})(?P<zone>Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
+)
+MIDNIGHT = "T00:00:00"
 
 
 def text(
@@ -84,6 +89,40 @@ def clean(written: str) -> str:
         return written
     joined = written.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return joined.replace("\0", "\ufffd")
+
+
+def spell_out_moments(record: Any) -> Any:
+    """The record without a text that a reader of JSON lines would take for a time, however deep it sits.
+
+    `datasets` reads through pyarrow, which makes timestamps of a column whose values in one file all look
+    like this, and only then the text that the card declares: another text than was stored.
+    """
+    changed = {}
+    for column in dataclasses.fields(record):
+        value = getattr(record, column.name)
+        if "packed" in column.metadata:  # inside of a longer text nothing is guessed
+            continue
+        respelled = _respell(value, column.metadata.get("name", False))
+        if respelled is not value:
+            changed[column.name] = respelled
+    return dataclasses.replace(record, **changed) if changed else record
+
+
+def _respell(value: Any, name: bool) -> Any:
+    if isinstance(value, str):
+        return _respell_moment(value, name) if MOMENT.fullmatch(value) else value
+    if isinstance(value, tuple):
+        respelled = tuple(_respell(item, name) for item in value)
+        return value if respelled == value else respelled
+    return spell_out_moments(value) if dataclasses.is_dataclass(value) else value
+
+
+def _respell_moment(written: str, name: bool) -> str:
+    """A text ends its line; of names a time gets milliseconds and a date, such as a tag, a full stop."""
+    if not name:
+        return f"{written}\n"
+    date, time, zone = MOMENT.fullmatch(written).group("date", "time", "zone")  # type: ignore[union-attr]
+    return f"{date}{time}{MIDNIGHT[len(time) :]}.000{zone or ''}" if time else f"{date}."
 
 
 def _pack(record: Any) -> Any:

@@ -24,7 +24,7 @@ from typing import Any
 from backtalk.errors import FlagError
 from backtalk.files import canonical_json
 from feedback import columns as column
-from feedback.columns import MOST_FAULTS, clean, map_texts, plain, read
+from feedback.columns import MOST_FAULTS, clean, map_texts, plain, read, spell_out_moments
 from feedback.taxonomy import DIRECTIONS, FITTING, VERSION, taxonomy
 
 FORMAT = "flag/1"
@@ -291,7 +291,8 @@ def validate(event: FlagEvent) -> None:
 
 def well_formed(event: FlagEvent) -> FlagEvent:
     """The event with its texts cleaned and every column checked: what can be masked, numbered and hashed."""
-    return _read_columns(to_row(map_texts(event, lambda _, written: clean(written))))
+    cleaned = map_texts(event, lambda _, written: clean(written))
+    return spell_out_moments(_read_columns(to_row(cleaned)))
 
 
 def check_rules(event: FlagEvent) -> None:
