@@ -6,39 +6,36 @@ Everything happens in one commit on top of the commit that was read, so a reader
 moment: in its segment before, in the shard after. Beside each shard stands the list of the segments that it
 took; a replica that comes late with such a segment reads it there and does not add it again. Of a withdrawn
 flag only the withdrawal stays, which holds no text: an older event that turns up later remains withdrawn.
+
+However large the dataset is, memory holds a few of its files at a time (feedback/spool.py).
 """
 
-import gzip
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+import zlib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from itertools import chain, groupby, islice
+from typing import BinaryIO
 
 from backtalk import hub
-from backtalk.errors import BacktalkError, NetworkError
+from backtalk.errors import NetworkError
 from backtalk.files import canonical_json
+from backtalk.home import home
 from feedback.dataset import FOLDER, TAKEN, VARIABLES, named
 from feedback.segment import STAMP, sealed_time
+from feedback.spool import Row, Spool
 from feedback.sync import COMPACTED_AFTER
 
 SHARDS = f"{FOLDER}/compacted"
 MOST_SEGMENTS = 2_000  # in one commit
 MOST_ROWS = 50_000  # in one shard
 TRIES = 10  # in a row that replicas come in between
-READERS = 8
-
-
-class Row(NamedTuple):
-    """What compaction needs to know of a line."""
-
-    event_id: str
-    flag_id: str
-    op: str
-    rank: tuple[int, bool, str, str]  # as feedback/revisions.py ranks the events of a flag
-    line: bytes
+READERS = 8  # of segments; a shard is read alone
+GZIP = zlib.MAX_WBITS + 16  # what zlib calls that format; it writes no time into it
 
 
 @dataclass(frozen=True)
@@ -46,18 +43,13 @@ class Contents:
     """What a dataset holds at one commit."""
 
     files: frozenset[str]
-    rows: dict[str, list[Row]]  # by data file
+    rows: Spool  # of the data files
     taken: dict[str, list[str]]  # by list: the segments that live on in a shard
+    withdrawn: dict[str, Counter[str]]  # by data file: its withdrawn flags, and how many rows hold a text
 
-    @property
-    def withdrawn(self) -> set[str]:
-        """The flags whose last event is a retraction."""
-        last: dict[str, Row] = {}
-        for row in (row for rows in self.rows.values() for row in rows):
-            known = last.get(row.flag_id)
-            if known is None or row.rank > known.rank:
-                last[row.flag_id] = row
-        return {flag_id for flag_id, row in last.items() if row.op == "retract"}
+    def leaves(self, path: str, row: Row) -> bool:
+        """Whether the row of this file holds the text of a withdrawn flag."""
+        return row.op != "retract" and row.flag_id in self.withdrawn[path]
 
 
 @dataclass(frozen=True)
@@ -89,7 +81,7 @@ class Compaction:
 class Plan:
     """One commit, and what it does."""
 
-    add: Mapping[str, bytes]
+    add: Mapping[str, bytes | BinaryIO]
     delete: Collection[str]
     does: Compaction
 
@@ -105,90 +97,121 @@ def compact(dataset: str, now: datetime | None = None) -> Compaction:
         head = hub.head(repository)
         if head is None:
             raise NetworkError(f"The Hub has no dataset {repository} that the token in HF_TOKEN may see.")
-        contents = _read(repository, head.commit)
-        if plan and contents.files >= plan.add.keys():
-            done, missed = done + plan.does, 0
-        plan = _plan(contents, before)
-        if plan is None:
-            return done
-        missed += 1
-        hub.commit(repository, plan.add, _message(plan.does), delete=plan.delete, parent=head.commit)
+        with Spool(home()) as spool:
+            contents = _read(repository, head.commit, spool)
+            if plan and contents.files >= plan.add.keys():
+                done, missed = done + plan.does, 0
+            plan = _plan(contents, before)
+            if plan is None:
+                return done
+            missed += 1
+            hub.commit(repository, plan.add, _message(plan.does), delete=plan.delete, parent=head.commit)
     raise NetworkError(
         f"Others write to {repository} all the time. {done.sentence} Run it again for the rest."
     )
 
 
-def _read(repository: str, commit: str) -> Contents:
+def _read(repository: str, commit: str, spool: Spool) -> Contents:
     files = hub.files(repository, commit)
-    with ThreadPoolExecutor(READERS) as readers:
 
-        def contents(folder: str, suffixes: tuple[str, ...]) -> dict[str, bytes]:
-            paths = sorted(
-                path for path in files if path.startswith(f"{folder}/") and path.endswith(suffixes)
-            )
-            return dict(
-                zip(paths, readers.map(lambda path: hub.read(repository, path, commit), paths), strict=True)
-            )
+    def contents(folder: str, suffix: str, at_once: int = READERS) -> Iterator[tuple[str, bytes]]:
+        paths = sorted(path for path in files if path.startswith(f"{folder}/") and path.endswith(suffix))
+        return _downloads(repository, commit, paths, at_once)
 
-        rows = {path: _rows(path, content) for path, content in contents(FOLDER, (".jsonl", ".gz")).items()}
-        taken = {
-            path: json.loads(content)["segments"] for path, content in contents(TAKEN, (".json",)).items()
-        }
-    return Contents(files, rows, taken)
+    for path, content in chain(contents(FOLDER, ".jsonl"), contents(FOLDER, ".gz", at_once=1)):
+        spool.keep(path, content)
+    taken = {path: json.loads(content)["segments"] for path, content in contents(TAKEN, ".json")}
+    return Contents(files, spool, taken, _withdrawn(spool))
 
 
-def _rows(path: str, content: bytes) -> list[Row]:
-    lines = (gzip.decompress(content) if path.endswith(".gz") else content).splitlines(keepends=True)
-    try:
-        return [_row(line) for line in lines]
-    except (ValueError, KeyError, TypeError) as fault:
-        raise BacktalkError(
-            f"{path} holds a line that is no flag event ({fault!r}). Repair or delete it."
-        ) from fault
+def _downloads(repository: str, commit: str, paths: list[str], at_once: int) -> Iterator[tuple[str, bytes]]:
+    """The files with their contents: memory has so many of them at once, and no reader runs ahead."""
+    with ThreadPoolExecutor(at_once) as readers:
+        for start in range(0, len(paths), at_once):
+            some = paths[start : start + at_once]
+            read = readers.map(lambda path: hub.read(repository, path, commit), some)
+            yield from zip(some, read, strict=True)
 
 
-def _row(line: bytes) -> Row:
-    row = json.loads(line)
-    rank = row["revision"], row["op"] == "retract", row["created_at"], row["event_id"]
-    return Row(row["event_id"], row["flag_id"], row["op"], rank, line)
+def _withdrawn(spool: Spool) -> dict[str, Counter[str]]:
+    """By file: the flags whose last event is a retraction, and how many rows there hold their texts."""
+    retracted: dict[str, tuple[int, bool, str, str]] = {}
+    for row in (row for path in spool.paths for row in spool.rows(path) if row.op == "retract"):
+        retracted[row.flag_id] = max(row.rank, retracted.get(row.flag_id, row.rank))
+    standing: set[str] = set()
+    held: dict[str, Counter[str]] = {path: Counter() for path in spool.paths}
+    for path in spool.paths if retracted else ():
+        for row in spool.rows(path):
+            if row.op != "retract" and row.flag_id in retracted:
+                held[path][row.flag_id] += 1
+                if row.rank > retracted[row.flag_id]:
+                    standing.add(row.flag_id)
+    for flags in held.values():
+        for flag in standing & flags.keys():
+            del flags[flag]
+    return held
 
 
 def _plan(contents: Contents, before: datetime) -> Plan | None:
     """The next commit; None where nothing is left to do."""
-    withdrawn = contents.withdrawn
-
-    def leaves(row: Row) -> bool:
-        return row.flag_id in withdrawn and row.op != "retract"
-
-    old = [path for path in contents.rows if _is_old(path, before)][:MOST_SEGMENTS]
-    changed = [path for path, rows in contents.rows.items() if _is_shard(path) and any(map(leaves, rows))]
+    paths = contents.rows.paths
+    old = [path for path in paths if _is_old(path, before)][:MOST_SEGMENTS]
+    changed = [path for path in paths if _is_shard(path) and contents.withdrawn[path]]
     if not old and not changed:
         return None
-    merged = [row for path in (*changed, *old) for row in contents.rows[path]]
-    stay = {row.event_id: row.line for row in merged if not leaves(row)}
-    for path in contents.rows.keys() - {*changed, *old}:
-        if _is_shard(path):  # an event that an older shard has is not taken again
-            for row in contents.rows[path]:
-                stay.pop(row.event_id, None)
     taken = sorted({*old, *(name for path in changed for name in contents.taken.get(_list_of(path), ()))})
-    add = _shards([stay[event_id] for event_id in sorted(stay)], taken)
+    add, rows = _shards(_staying(contents, [*changed, *old]), taken, contents.rows.new_file)
     delete = {*old, *changed, *map(_list_of, changed)} - add.keys()
     shards = sum(map(_is_shard, add))
-    return Plan(add, delete, Compaction(len(old), shards, len(stay), sum(map(leaves, merged))))
+    dropped = sum(contents.withdrawn[path].total() for path in (*changed, *old))
+    return Plan(add, delete, Compaction(len(old), shards, rows, dropped))
 
 
-def _shards(lines: list[bytes], taken: list[str]) -> dict[str, bytes]:
-    """The shards of these lines, each with its list; where no line is left, the list alone."""
+def _staying(contents: Contents, merged: list[str]) -> Iterator[bytes]:
+    """The lines of the files to merge, each event once, by event id; without the texts of withdrawn flags.
+
+    An event that an older shard has, which stays as it is, is not taken again.
+    """
+    shards = {path for path in contents.rows.paths if _is_shard(path)} - {*merged}
+    together = contents.rows.merged([*sorted(shards), *merged])
+    for _, same in groupby(together, key=lambda named: named[1].event_id):
+        versions = list(same)
+        lines = [row.line for path, row in versions if not contents.leaves(path, row)]
+        if lines and not any(path in shards for path, _ in versions):
+            yield lines[-1]
+
+
+def _shards(
+    lines: Iterator[bytes], taken: list[str], new_file: Callable[[], BinaryIO]
+) -> tuple[dict[str, bytes | BinaryIO], int]:
+    """The shards of these lines, each with its list, and how many lines; of none, the list alone."""
     stamp = max(map(sealed_time, taken)).strftime(STAMP)
     note = canonical_json({"segments": taken})
-    files = {}
-    for start in range(0, max(1, len(lines)), MOST_ROWS):
-        content = b"".join(lines[start : start + MOST_ROWS])
-        stem = f"{stamp}-{hashlib.sha256(content + note).hexdigest()[:12]}"
+    files: dict[str, bytes | BinaryIO] = {}
+    rows, line = 0, next(lines, b"")
+    while line or not files:
+        shard = new_file()
+        count, sha256 = _pack(chain([line] if line else [], islice(lines, MOST_ROWS - 1)), note, shard)
+        stem = f"{stamp}-{sha256[:12]}"
         files[f"{TAKEN}/{stem}.json"] = note
-        if content:
-            files[f"{SHARDS}/{stem}.jsonl.gz"] = gzip.compress(content, mtime=0)
-    return files
+        if count:
+            files[f"{SHARDS}/{stem}.jsonl.gz"] = shard
+        rows, line = rows + count, next(lines, b"")
+    return files, rows
+
+
+def _pack(lines: Iterable[bytes], note: bytes, shard: BinaryIO) -> tuple[int, str]:
+    """Writes the lines as gzip, equal lines as equal bytes; how many, and the hash of them and the note."""
+    count, sha = 0, hashlib.sha256()
+    packer = zlib.compressobj(zlib.Z_BEST_COMPRESSION, zlib.DEFLATED, GZIP)
+    for line in lines:
+        count += 1
+        sha.update(line)
+        shard.write(packer.compress(line))
+    shard.write(packer.flush())
+    shard.seek(0)
+    sha.update(note)
+    return count, sha.hexdigest()
 
 
 def _is_shard(path: str) -> bool:

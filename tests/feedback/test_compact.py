@@ -1,8 +1,10 @@
 """Compaction: the same events in fewer files, each once at any moment, withdrawn flags gone."""
 
 import gzip
+import hashlib
 import json
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -102,6 +104,26 @@ def test_the_same_segments_give_the_same_bytes(hub: Hub, send: Save) -> None:
     assert files(hub) == once
 
 
+def test_the_shards_are_the_sorted_rows_in_parts_named_by_their_content(
+    hub: Hub, send: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is streamed has the bytes that sorting and packing all rows in memory gives."""
+    monkeypatch.setattr("feedback.compact.MOST_ROWS", 2)
+    for name in ("m4", "m6", "m8"):
+        send(name)
+    segments, expected = sorted(files(hub)), sorted(rows(hub), key=lambda row: json.loads(row)["event_id"])
+    stamp = max(Path(segment).name.partition("-")[0] for segment in segments)
+    note = canonical_json({"segments": segments})
+    compact(FLAGS, TOMORROW)
+    whole = {}
+    for part in (expected[:2], expected[2:]):
+        content = b"".join(row + b"\n" for row in part)
+        stem = f"{stamp}-{hashlib.sha256(content + note).hexdigest()[:12]}"
+        whole[f"{TAKEN}/{stem}.json"] = note
+        whole[f"{SHARDS}/{stem}.jsonl.gz"] = zlib.compress(content, 9, wbits=31)
+    assert files(hub) == whole
+
+
 def test_a_reader_sees_each_event_once_at_any_moment(hub: Hub, send: Save) -> None:
     for round_ in range(3):
         for number in range(2):
@@ -125,6 +147,12 @@ def test_of_a_withdrawn_flag_only_the_withdrawal_stays(hub: Hub, send: Save) -> 
     assert not any(b"a secret comment" in line for line in rows(hub))
     compact(FLAGS, TOMORROW)
     assert rows(hub) == lines(stays, gone)
+
+
+def test_a_flag_given_again_after_its_withdrawal_stays(hub: Hub, send: Save) -> None:
+    events = [send("m4"), send("m4", verdict="", retract=True), send("m4", verdict="good")]
+    done = compact(FLAGS, TOMORROW)
+    assert rows(hub) == lines(*events) and done.dropped == 0
 
 
 def test_where_every_event_left_the_list_remembers_the_segments(hub: Hub, send: Save) -> None:
