@@ -3,10 +3,11 @@
     download(repo, file)                       a file of a model repository, into the state folder
     head(dataset)                              where a dataset stands: commit, private or not; None: not there
     commit(dataset, {path: bytes}, message)    one commit, tried until it is confirmed or patience ends
+    large_files(repo, commit)                  the sha256 of each large file of a model repository
 
-The client's many exceptions become one NetworkError with a calm sentence. What may pass by itself
-(409, 429, 5xx, a lost answer) is tried again with growing, uneven pauses. HF_ENDPOINT and HF_TOKEN are read
-at each call.
+A name means a dataset, or a model repository with `kind="model"`. The client's many exceptions become one
+NetworkError with a calm sentence. What may pass by itself (409, 429, 5xx, a lost answer) is tried again with
+growing, uneven pauses. HF_ENDPOINT and HF_TOKEN are read at each call.
 """
 
 import os
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from json import JSONDecodeError
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 from backtalk.errors import NetworkError
 from backtalk.home import home
@@ -34,9 +35,12 @@ HEAD_MOVED = 412
 Result = TypeVar("Result")
 
 
+Kind = Literal["dataset", "model"]
+
+
 @dataclass(frozen=True)
 class Head:
-    """Where a dataset stands."""
+    """Where a repository stands."""
 
     commit: str
     private: bool
@@ -60,7 +64,16 @@ def download(repo: str, file: str, revision: str = "") -> Path:
 
     place = f"hf://{repo}{'@' + revision if revision else ''}/{file}"
     try:
-        return Path(hf_hub_download(repo, file, revision=revision or None, cache_dir=home() / "hub"))
+        return Path(
+            hf_hub_download(
+                repo,
+                file,
+                revision=revision or None,
+                cache_dir=home() / "hub",
+                endpoint=os.environ.get("HF_ENDPOINT") or None,
+                token=_token(),
+            )
+        )
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError) as fault:
         raise NetworkError(
             f"{place} is not on this machine and the Hub was not reached. Connect to the network and try "
@@ -88,13 +101,13 @@ def has_token() -> bool:
     return bool(_token())
 
 
-def head(dataset: str, patience: float = PATIENCE_SECONDS) -> Head | None:
-    """Where the dataset stands; None where there is none that this token may see."""
+def head(dataset: str, patience: float = PATIENCE_SECONDS, *, kind: Kind = "dataset") -> Head | None:
+    """Where the repository stands; None where there is none that this token may see."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     def ask() -> Head | None:
         try:
-            info = _api().dataset_info(dataset)
+            info = _api().repo_info(dataset, repo_type=kind)
         except RepositoryNotFoundError:
             return None
         return Head(str(info.sha), bool(info.private))
@@ -104,28 +117,48 @@ def head(dataset: str, patience: float = PATIENCE_SECONDS) -> Head | None:
 
 def create_private(dataset: str, patience: float = PATIENCE_SECONDS) -> None:
     """Makes the dataset, private; one that is there stays as it is."""
+    create(dataset, patience)
+
+
+def create(
+    name: str, patience: float = PATIENCE_SECONDS, *, kind: Kind = "dataset", private: bool = True
+) -> None:
+    """Makes the repository; one that is there stays as it is, private or not."""
     _patiently(
-        lambda: _api().create_repo(dataset, repo_type="dataset", private=True, exist_ok=True),
-        dataset,
-        patience,
+        lambda: _api().create_repo(name, repo_type=kind, private=private, exist_ok=True), name, patience
     )
 
 
-def files(dataset: str, commit: str, patience: float = PATIENCE_SECONDS) -> frozenset[str]:
+def files(
+    dataset: str, commit: str, patience: float = PATIENCE_SECONDS, *, kind: Kind = "dataset"
+) -> frozenset[str]:
     """The paths of all files at a commit."""
 
     def ask() -> frozenset[str]:
-        return frozenset(_api().list_repo_files(dataset, repo_type="dataset", revision=commit))
+        return frozenset(_api().list_repo_files(dataset, repo_type=kind, revision=commit))
 
     return _patiently(ask, dataset, patience)
 
 
-def read(dataset: str, path: str, commit: str, patience: float = PATIENCE_SECONDS) -> bytes:
+def large_files(repo: str, commit: str, patience: float = PATIENCE_SECONDS) -> dict[str, str]:
+    """The sha256 of each large file (a GGUF is one) of a model repository at a commit, by path."""
+
+    def ask() -> dict[str, str]:
+        entries = _api().list_repo_tree(repo, repo_type="model", revision=commit, recursive=True)
+        return {entry.path: lfs.sha256 for entry in entries if (lfs := getattr(entry, "lfs", None))}
+
+    return _patiently(ask, repo, patience)
+
+
+def read(
+    dataset: str, path: str, commit: str, patience: float = PATIENCE_SECONDS, *, kind: Kind = "dataset"
+) -> bytes:
     """A file at a commit, into memory alone: what is deleted on the Hub must not live on in a cache here."""
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
     def ask() -> bytes:
-        address = f"{_api().endpoint}/datasets/{dataset}/resolve/{commit}/{path}"
+        folder = "datasets/" if kind == "dataset" else ""
+        address = f"{_api().endpoint}/{folder}{dataset}/resolve/{commit}/{path}"
         response = get_session().get(address, headers=build_hf_headers(token=_token()))
         hf_raise_for_status(response)
         return response.content
@@ -135,14 +168,17 @@ def read(dataset: str, path: str, commit: str, patience: float = PATIENCE_SECOND
 
 def commit(
     dataset: str,
-    add: Mapping[str, bytes],
+    add: Mapping[str, bytes] | Mapping[str, bytes | Path] | Mapping[str, bytes | BinaryIO],
     message: str,
     *,
     delete: Collection[str] = (),
     parent: str = "",
     patience: float = PATIENCE_SECONDS,
+    kind: Kind = "dataset",
 ) -> str:
     """The id of a commit that holds these files and not the deleted ones; returns once it is confirmed.
+
+    A file that is given as a path is read from there, piece by piece.
 
     A commit whose answer was lost is noticed: the same files again are no change, and the head is returned.
     With `parent`, an empty id says that the head was another, and this try changed nothing.
@@ -161,13 +197,17 @@ def commit(
                 dataset,
                 operations,
                 commit_message=message,
-                repo_type="dataset",
+                repo_type=kind,
                 parent_commit=parent or None,
             )
         except HfHubHTTPError as fault:
             if parent and fault.response.status_code == HEAD_MOVED:
                 return ""
             raise
+        except ValueError as fault:  # the Hub reads the metadata of a README.md before anything goes up
+            if "README.md" not in str(fault):
+                raise
+            raise NetworkError(f"The Hub cannot use the metadata of {dataset}: {fault}") from fault
         return made.oid
 
     return _patiently(ask, dataset, patience)

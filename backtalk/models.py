@@ -5,6 +5,7 @@
     llama-3.2-1b                          an alias of backtalk/aliases.yaml, pinned by revision and sha256
     path/to/model.gguf                    a file
     hf://owner/repo[@revision]/file.gguf  a file on the Hub
+    hf://owner/repo/promoted.json         what promoted.json in that model repository names
 
 Without a REF it is `promoted` where there is one, else `mini`.
 """
@@ -12,6 +13,7 @@ Without a REF it is `promoted` where there is one, else `mini`.
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from backtalk import hub
 from backtalk.errors import ModelError, WordsError, nearest
@@ -20,6 +22,8 @@ from backtalk.home import home
 
 MINI = Path(__file__).resolve().parents[1] / "models" / "mini" / "mini-Q8_0.gguf"
 ON_HUB = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.+\.gguf)")
+POINTER = "promoted.json"
+POINTER_ON_HUB = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/promoted\.json")
 QUANT = re.compile(r"(?:^|[-._])(I?Q\d\w*|BF16|F16|F32)\.gguf$", re.IGNORECASE)
 
 
@@ -37,8 +41,13 @@ class Model:
     @property
     def quant(self) -> str:
         """The quantization that the file's name states, else an empty string."""
-        found = QUANT.search(self.path.name)
-        return found[1].upper() if found else ""
+        return quant_of(self.path.name)
+
+
+def quant_of(name: str) -> str:
+    """The quantization that a GGUF's name states, else an empty string."""
+    found = QUANT.search(name)
+    return found[1].upper() if found else ""
 
 
 def default_ref() -> str:
@@ -49,9 +58,11 @@ def resolve(ref: str = "") -> Model:
     """The model that a REF means, fetched if need be. Raises ModelError, NetworkError or WordsError."""
     ref = ref or default_ref()
     if ref == "mini":
-        return Model("mini", _present(MINI), sha256_of(MINI))
+        return _bundled()
     if ref == "promoted":
         return _promoted()
+    if pointer := POINTER_ON_HUB.fullmatch(ref):
+        return _promoted_on_hub(pointer["repo"], pointer["revision"] or "")
     if ref.startswith("hf://"):
         return _from_hub(ref)
     aliases = _aliases()
@@ -81,20 +92,33 @@ def _present(path: Path) -> Path:
 
 
 def _pointer() -> Path:
-    return home() / "promoted.json"
+    return home() / POINTER
+
+
+def _bundled() -> Model:
+    return Model("mini", _present(MINI), sha256_of(MINI))
 
 
 def _promoted() -> Model:
     if not _pointer().exists():
         raise ModelError("No model has been promoted here yet. Use the bundled model: --model mini.")
-    pointer = read_json(_pointer())
+    return _pointed_at(read_json(_pointer()), str(_pointer()))
+
+
+def _promoted_on_hub(repo: str, revision: str) -> Model:
+    """What the repository's pointer names now; a repository names files of its own and no others."""
+    return _pointed_at(read_json(hub.download(repo, POINTER, revision)), f"hf://{repo}/{POINTER}", repo)
+
+
+def _pointed_at(pointer: Any, place: str, inside: str = "") -> Model:
+    """The model that a pointer names: a file here or on the Hub; the bundled one where it names no file."""
     try:
         file, sha256 = pointer["file"], pointer["sha256"]
     except (KeyError, TypeError) as fault:
-        raise ModelError(
-            f"{_pointer()} names no file and sha256. Promote again, or use --model mini."
-        ) from fault
-    repo, revision = pointer.get("repo", ""), pointer.get("revision", "")
+        raise ModelError(f"{place} names no file and sha256. Promote again, or use --model mini.") from fault
+    if not file:  # rolled back to what was served before the first promotion
+        return _bundled()
+    repo, revision = inside or pointer.get("repo", ""), pointer.get("revision", "")
     path = hub.download(repo, file, revision) if repo else _present(home() / file)
     name = pointer.get("name") or Path(file).stem
     return Model(name, path, _checked(path, sha256), repo, revision, int(pointer.get("round", 0)))

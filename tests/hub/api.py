@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import parse_qs, quote, unquote
 
+import yaml
+
 from tests.hub.store import MAIN, Change, Commit, File, Refused, Repo, Store, git_id, is_large
 
 PAGE = 1000  # entries of a listing that come at once, as on the Hub
@@ -163,7 +165,14 @@ def check_access(call: Call) -> Answer:
 
 
 def validate_yaml(call: Call) -> Answer:
-    return answer_json({"errors": [], "warnings": []})
+    """Only whether the metadata is YAML with keys; the Hub also looks at what they say."""
+    front = re.match(r"---\n(.*?)\n---\n", call.request.json()["content"], re.DOTALL)
+    try:
+        valid = not front or isinstance(yaml.safe_load(front[1]), dict)
+    except yaml.YAMLError:
+        valid = False
+    errors = [] if valid else [{"message": "YAML metadata must be keys with values."}]
+    return answer_json({"errors": errors, "warnings": []}, 200 if valid else 400)
 
 
 def preupload(call: Call) -> Answer:
