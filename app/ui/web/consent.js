@@ -90,9 +90,10 @@ export async function ask(count) {
   const form = h("form", { method: "dialog" },
     heading(words.consent_title),
     h("p", { id: "ask-text" }, words.consent_text),
+    before ? h("p", {}, words.consent_already) : null,  // above the choices: a phone shows it without scrolling
     h("fieldset", { class: "choices" }, h("legend", {}, words.consent_scope), ...choices),
     labelled(training, words.consent_training, words.consent_training_note),
-    before ? h("p", { class: "already" }, words.consent_already) : count ? labelled(others, say("consent_earlier", { count })) : null,
+    count && !before ? labelled(others, say("consent_earlier", { count })) : null,
     h("footer", { class: "buttons" },
       h("button", { type: "button", class: "plain", "data-close": "" }, before ? words.edit_cancel : words.consent_later),
       h("button", { type: "submit", class: "strong", value: "save" }, words.consent_save)));
