@@ -29,8 +29,9 @@ def states(flags: Iterable[Candidate], reviews: Mapping[str, Review]) -> dict[st
     flags = list(flags)
     decided = {flag.flag_id: decision_on(flag, reviews) for flag in flags}
     voices = _voices(flag for flag in flags if decided[flag.flag_id] in (ACCEPTED, NEW))
+    agreed = {item: agreed_on(of_item) for item, of_item in voices.items()}
     return {
-        flag.flag_id: _computed(flag, voices[flag.item_key])
+        flag.flag_id: _computed(flag, voices[flag.item_key], agreed[flag.item_key])
         if decided[flag.flag_id] == NEW and flag.correction
         else decided[flag.flag_id]
         for flag in flags
@@ -60,7 +61,7 @@ def _voices(flags: Iterable[Candidate]) -> defaultdict[bytes, defaultdict[bytes,
     return items
 
 
-def _computed(flag: Candidate, voices: Voices) -> str:
-    if agreed_on(voices) == flag.correction_key:
+def _computed(flag: Candidate, voices: Voices, agreed: bytes | None) -> str:
+    if agreed == flag.correction_key:
         return AGREED
     return CONFLICT if len(voices) > 1 else NEW

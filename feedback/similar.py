@@ -11,7 +11,7 @@ MinHash only proposes pairs; each is then compared in full, so what is called ne
 
 import re
 import unicodedata
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 from rensa import RMinHash, RMinHashLSH  # type: ignore[import-untyped]
@@ -45,10 +45,13 @@ class Likeness:
         self._texts[place] = text
         self._places.insert(place, _sketch(text))
 
-    def near(self, text: Text) -> Iterator[int]:
-        """The places of the remembered texts that are near, lowest first, compared one by one as asked."""
+    def near(self, text: Text, among: Callable[[int], bool] = lambda place: True) -> Iterator[int]:
+        """The places of the remembered texts that are near, lowest first, compared one by one as asked.
+
+        Where `among` says no to a place, its text is not compared.
+        """
         proposed = sorted(self._places.query(_sketch(text)))
-        return (place for place in proposed if are_near(text, self._texts[place]))
+        return (place for place in proposed if among(place) and are_near(text, self._texts[place]))
 
 
 def normalised(text: str) -> str:
@@ -90,7 +93,12 @@ def groups(texts: Sequence[Text]) -> list[int]:
     """For each text the first place of its group: near texts are together, and so are their near ones."""
     known, sets = Likeness(), Sets(len(texts))
     for place, text in enumerate(texts):
-        for alike in known.near(text):
+
+        def apart(other: int, place: int = place) -> bool:
+            """Not in one group yet: of a question that thousands ask alike, few texts are compared."""
+            return sets.first(other) != sets.first(place)
+
+        for alike in known.near(text, apart):
             sets.join(place, alike)
         known.add(place, text)
     return [sets.first(place) for place in range(len(texts))]

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feedback import similar
 from feedback.similar import Text, are_near, first_alike, groups, normalised, numbers
 
 LONG = "you can send any tent back to us within some weeks if it was not used and still has its labels"
@@ -66,3 +67,10 @@ def test_groups_join_every_chain_of_near_texts(texts: list[Text]) -> None:
         for a, b in near:
             first[a] = first[b] = min(first[a], first[b])
     assert found == first
+
+
+def test_of_many_texts_in_one_group_each_is_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+    monkeypatch.setattr(similar, "are_near", lambda one, other: not compared.append((one, other)))
+    assert groups([Text(LONG)] * 50) == [0] * 50
+    assert len(compared) == 49
