@@ -35,6 +35,7 @@ MOST_SEGMENTS = 2_000  # in one commit
 MOST_ROWS = 50_000  # in one shard
 TRIES = 10  # in a row that replicas come in between
 READERS = 8  # of segments; a shard is read alone
+RETRACT = b'"retract"'  # most lines need not be read to know that they withdraw nothing
 GZIP = zlib.MAX_WBITS + 16  # what zlib calls that format; it writes no time into it
 
 
@@ -136,8 +137,9 @@ def _downloads(repository: str, commit: str, paths: list[str], at_once: int) -> 
 def _withdrawn(spool: Spool) -> dict[str, Counter[str]]:
     """By file: the flags whose last event is a retraction, and how many rows there hold their texts."""
     retracted: dict[str, tuple[int, bool, str, str]] = {}
-    for row in (row for path in spool.paths for row in spool.rows(path) if row.op == "retract"):
-        retracted[row.flag_id] = max(row.rank, retracted.get(row.flag_id, row.rank))
+    for row in chain.from_iterable(spool.rows(path, holding=RETRACT) for path in spool.paths):
+        if row.op == "retract":
+            retracted[row.flag_id] = max(row.rank, retracted.get(row.flag_id, row.rank))
     standing: set[str] = set()
     held: dict[str, Counter[str]] = {path: Counter() for path in spool.paths}
     for path in spool.paths if retracted else ():

@@ -76,9 +76,9 @@ class Spool:
         self._lines.flush()
         self._places[path] = (start, self._lines.tell())
 
-    def rows(self, path: str) -> Iterator[Row]:
-        """The rows of a file, by event id; those with the same id in the order of the file."""
-        return map(row_of, self._lines_of(path))
+    def rows(self, path: str, holding: bytes = b"") -> Iterator[Row]:
+        """The rows of a file whose lines hold these bytes, by event id; the same id in the file's order."""
+        return (row_of(line) for line in self._lines_of(path) if holding in line)
 
     def merged(self, paths: Iterable[str]) -> Iterator[tuple[str, Row]]:
         """The rows of these files by event id, each with its file; the same id in the order of `paths`."""
