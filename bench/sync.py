@@ -27,6 +27,7 @@ from threading import Thread
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from backtalk import hub
 from backtalk.files import canonical_json
 from bench.report import bound, report
 from feedback.outbox import Outbox
@@ -46,10 +47,11 @@ from feedback.schema import (
 from feedback.sync import Pace, Sync, status
 
 ROOT = Path(__file__).resolve().parents[1]
-WRITERS = 5
+WRITERS, QUICK_WRITERS = 5, 2
 KILLS, QUICK_KILLS = 3, 1  # of each writer
-FLAGS, QUICK_FLAGS = 2_000, 100
+FLAGS, QUICK_FLAGS = 2_000, 24
 FAULTS = 0.3
+QUICK_PAUSES = 0.05, 0.5  # seconds that the client waits after a fault: a quick run has no time for its own
 PAUSE = 0.05  # seconds between the flags of a writer, so that syncing and saving overlap
 DATASETS = {"BACKTALK_FLAGS_DATASET": "somebody/flags", "BACKTALK_SAFETY_DATASET": "somebody/safety"}
 CONSENT = Consent("v1", "flag+thread", True, "", "2026-11-20T10:00:00.000Z")
@@ -64,12 +66,12 @@ for name in sys.argv[1:]:
 def main() -> int:
     args = _words()
     if args.write:
-        return _write(args.write, args.number, args.flags)
+        return _write(args)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="backtalk-sync-") as name:
         folder = Path(name)
         with _hub(folder, FAULTS, args.seed) as (endpoint, last_words):
-            writers = [Writer(folder, number, args, endpoint) for number in range(WRITERS)]
+            writers = [Writer(folder, number, args, endpoint) for number in range(args.writers)]
             for writer in writers:
                 writer.start()
             for writer in writers:
@@ -91,9 +93,10 @@ class Writer(Thread):
         self.path = folder / f"outbox-{number}.sqlite"
         self.acknowledged: set[str] = set()
         self.killed = 0
-        self._flags, self._kills = args.flags // WRITERS, args.kills
+        self._flags, self._kills = args.flags // args.writers, args.kills
         self._chance = random.Random(f"{args.seed}-{number}")
         self._command = [sys.executable, __file__, "--write", str(self.path), "--number", str(number)]
+        self._command += ["--quick"] * args.quick
         self._environment = _environment(folder, endpoint)
 
     def run(self) -> None:
@@ -117,14 +120,16 @@ class Writer(Thread):
             raise RuntimeError(f"A writer of {self.path} ended with {process.returncode}.")
 
 
-def _write(path: Path, number: int, flags: int) -> int:
+def _write(args: argparse.Namespace) -> int:
     """The writer's process: saves what is still to save, then waits until the Hub has everything."""
-    with closing(Outbox(path)) as outbox:
+    if args.quick:
+        hub.FIRST_PAUSE, hub.LONGEST_PAUSE = QUICK_PAUSES
+    with closing(Outbox(args.write)) as outbox:
         sync = Sync(outbox, Pace(intervals=(0.2,), commits_a_day=1_000_000), look_seconds=0.1).start()
         stored = [event.event_id for event in outbox.events()]  # one may not have been said before the kill
         os.write(1, "".join(f"{event_id}\n" for event_id in stored).encode())
-        for flag in range(len(stored), flags):
-            receipt = save_flag(outbox, _flagged(number, flag), _choice(flag))
+        for flag in range(len(stored), args.flags):
+            receipt = save_flag(outbox, _flagged(args.number, flag), _choice(flag))
             os.write(1, f"{receipt.event.event_id}\n".encode())
             time.sleep(PAUSE)
         while status(outbox).course.waiting:
@@ -218,7 +223,7 @@ def _report(
     )
     bounds = [
         bound("flags acknowledged", len(acknowledged), at_least=args.flags),
-        bound("kills", kills, at_least=WRITERS * args.kills),
+        bound("kills", kills, at_least=args.writers * args.kills),
         bound("share of requests with a fault", faulty / requests, at_least=0.25),
         bound("acknowledged flags lost", len(acknowledged - there.keys()), at_most=0),
         bound("flags there twice", sum(times - 1 for times in there.values()), at_most=0),
@@ -231,14 +236,16 @@ def _report(
 
 def _words() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_FLAGS} flags, at most a minute")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{QUICK_WRITERS} writers, {QUICK_FLAGS} flags, at most a minute"
+    )
     parser.add_argument("--flags", type=int, default=0, help=f"how many in all (default: {FLAGS})")
     parser.add_argument("--seed", type=int, default=1, help="of the faults and the kills (default: 1)")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--number", type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.flags = args.flags or (QUICK_FLAGS if args.quick else FLAGS)
-    args.kills = QUICK_KILLS if args.quick else KILLS
+    args.kills, args.writers = (QUICK_KILLS, QUICK_WRITERS) if args.quick else (KILLS, WRITERS)
     return args
 
 
