@@ -24,6 +24,7 @@ from feedback.outbox import NAME, Outbox
 from feedback.saving import Choice, FlaggedMessage, preview, save_flag
 from feedback.schema import FlagEvent
 from feedback.sync import Sync
+from feedback.volume import mounted
 
 NO_SECRET = (
     "Flagging is off: this Space has no BACKTALK_SECRET, without which a flag could not be withdrawn later. "
@@ -61,8 +62,8 @@ class Flagging:
         return Flagging(outbox)
 
     def start_sending(self) -> "Flagging":
-        """Sends in the background from now on, where a dataset and a token are set; else nothing leaves."""
-        if self._outbox is not None and is_sending() and hub.has_token():
+        """Sends in the background from now on, where a dataset is named, and a token or a volume is there."""
+        if self._outbox is not None and is_sending() and (hub.has_token() or mounted()):
             self._sync = Sync(self._outbox).start()
         return self
 

@@ -10,8 +10,10 @@ training data is an error that lists the pairs.
 """
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -28,8 +30,10 @@ from feedback.agreement import ACCEPTED, AGREED, INCLUDED, NEW
 from feedback.candidate import Candidate
 from feedback.curated import Curated, Fates, write_set
 from feedback.decisions import Review
+from feedback.exchange import catch_up
 from feedback.gather import Gathered, gather
 from feedback.outbox import NAME as OUTBOX
+from feedback.outbox import Outbox
 from feedback.replay import Replayed, read_replay, wanted
 from feedback.routes import teach
 from feedback.rows import FILES, Rows
@@ -235,10 +239,15 @@ def _control_tokens(tokenizer: Path | None) -> re.Pattern[str]:
 
 
 def _at_home() -> list[Path]:
+    """The sources of the state folder, with what others decided on the Hub in the meantime."""
     places = [home() / OUTBOX, home() / "segments"]
     found = [place for place in places if place.exists()]
     if not found:
         raise BacktalkError("There are no flags to curate. Visitors make them in: backtalk chat")
+    if places[0] in found:
+        with closing(Outbox(places[0])) as outbox:
+            if missed := catch_up(outbox):
+                print(missed, file=sys.stderr)
     return found
 
 

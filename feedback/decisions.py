@@ -2,33 +2,40 @@
 
     decisions = Decisions.at_home()
     decisions.decide(Review(flag_id=..., after="", state="accepted", by="ada", matter=matter_of(event)))
+    decisions.conflicts()             where maintainers decided apart, and nobody has decided since
 
 Two maintainers at once do not overwrite each other: a decision is only taken if the last one on its flag is
 still the one that the maintainer saw. Where two machines decided apart, the first one counts and the other is
 overtaken, in whatever order the events arrive. A decision speaks of what the flag said at that time: when its
 contributor changes the vote or the correction, the flag is new again.
+
+What was decided here lies in `reviews.jsonl`; what goes to the Hub, or came from there, in sealed segments
+under `reviews/`, as they are on the Hub. A decision may lie in both; it counts once.
 """
 
 import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from backtalk.errors import BacktalkError, FlagError
-from backtalk.files import canonical_json, sync_folder, write_jsonl
+from backtalk.files import canonical_json, sync_folder, write_jsonl, writing
 from backtalk.home import home
 from feedback import columns as column
-from feedback.columns import clean, plain, read
+from feedback.columns import clean, plain, read, spell_out_moments
 from feedback.redact import mask
 from feedback.schema import LONGEST_COMMENT, LONGEST_CORRECTION, FlagEvent, new_event_id, now
 
 FORMAT = "review/1"
 NAME = "reviews.jsonl"
+MOST_BYTES = 4_000_000  # of a segment, as of those of flags
 STATES = ("new", "accepted", "rejected", "needs_reference", "system", "safety")  # "agreed" is computed
 
 
@@ -84,6 +91,11 @@ def to_row(review: Review) -> dict[str, Any]:
     return plain(review)
 
 
+def content_of(reviews: Iterable[Review]) -> bytes:
+    """The reviews as lines."""
+    return b"".join(canonical_json(to_row(review)) + b"\n" for review in reviews)
+
+
 def standing(reviews: Iterable[Review]) -> dict[str, Review]:
     """The last decision on each flag, the same in whatever order they arrive.
 
@@ -98,6 +110,34 @@ def standing(reviews: Iterable[Review]) -> dict[str, Review]:
             followers[place] = review
         flags.add(review.flag_id)
     return {name: last for name in sorted(flags) if (last := _last(name, followers))}
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A flag on which maintainers decided apart: what stands, and what was overtaken, the earliest first."""
+
+    stands: Review
+    overtaken: tuple[Review, ...]
+
+
+def conflicts(reviews: Iterable[Review]) -> dict[str, Conflict]:
+    """The flags on which maintainers said different things, until somebody decides on them again.
+
+    A decision that was overtaken is shown while it is later than the one that stands: whoever decides later,
+    on top of what stands, has settled it. The same in whatever order the decisions arrive.
+    """
+    known = {review.content_hash: review for review in reviews}
+    last = standing(known.values())
+    overtaken: defaultdict[str, list[Review]] = defaultdict(list)
+    for review in sorted(known.values(), key=_order):
+        stands = last.get(review.flag_id)
+        if stands and review != stands and review.at >= stands.at and _word(review) != _word(stands):
+            overtaken[review.flag_id].append(review)
+    return {flag: Conflict(last[flag], tuple(overtaken[flag])) for flag in sorted(overtaken)}
+
+
+def _word(review: Review) -> tuple[str, str, str]:
+    return review.state, review.correction, review.matter
 
 
 def _order(review: Review) -> tuple[str, str, str]:
@@ -115,10 +155,11 @@ def _last(flag: str, followers: Mapping[tuple[str, str], Review]) -> Review | No
 
 
 class Decisions:
-    """The decisions of one machine: JSON lines that only grow, each on disk before it is told."""
+    """The decisions that one machine knows: files that only grow, each decision on disk before it is told."""
 
     def __init__(self, path: Path):
         self.path = path
+        self.folder = path.with_suffix("")  # of the segments: folder/DATASET/NAME
 
     @staticmethod
     def at_home() -> "Decisions":
@@ -140,13 +181,48 @@ class Decisions:
             self._append(reviews)
         return reviews
 
-    def take(self, reviews: Iterable[Review]) -> int:
-        """Adds decisions that were made elsewhere, each once; returns how many were unknown here."""
+    def seal(self, named: Callable[[Review], str], sealed: Callable[[str, Sequence[Review]], str]) -> int:
+        """Seals what was decided here and is in no segment yet; returns how many decisions were sealed.
+
+        `named` says to which dataset a decision goes (empty: it stays), `sealed` how the segment is called.
+        """
+        leaving: defaultdict[str, list[Review]] = defaultdict(list)
         with self._alone():
-            known = {review.content_hash for review in self.events()}
-            fresh = [review for review in reviews if review.content_hash not in known]
-            self._append(fresh)
-        return len(fresh)
+            for review in self.unsealed():
+                if dataset := named(review):
+                    leaving[dataset].append(review)
+            for dataset, reviews in leaving.items():
+                for batch in _batches(reviews):
+                    self._write(dataset, sealed(dataset, batch), batch)
+        return sum(map(len, leaving.values()))
+
+    def keep(self, dataset: str, name: str, content: bytes) -> list[str]:
+        """Takes in a segment that was sealed elsewhere, once; returns why lines of it were refused."""
+        reviews, refused = [], []
+        for number, line in enumerate(content.splitlines(), start=1):
+            try:
+                reviews.append(from_row(json.loads(line)))
+            except (ValueError, RecursionError, FlagError) as fault:
+                refused.append(f"{name}, line {number}: {fault}")
+        with self._alone():
+            if not self.segment(dataset, name).exists():
+                self._write(dataset, name, reviews)
+        return refused
+
+    def segment(self, dataset: str, name: str) -> Path:
+        """Where a segment of a dataset lies, or would lie."""
+        return self.folder / dataset / name
+
+    def segments(self, dataset: str) -> list[str]:
+        """The names of the segments of a dataset that are here."""
+        folder = self.folder / dataset
+        return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.jsonl"))
+
+    def unsealed(self) -> list[Review]:
+        """What was decided here and is in no segment yet."""
+        made = list(self._read(self.path))
+        sealed = {review.content_hash for review in self._in_segments()} if made else set()
+        return [review for review in made if review.content_hash not in sealed]
 
     def last(self, flag: str) -> Review | None:
         """The decision that stands for a flag."""
@@ -160,37 +236,54 @@ class Decisions:
         """Every decision on a flag, also those that were overtaken, the first one first."""
         return sorted((review for review in self.events() if review.flag_id == flag), key=_order)
 
+    def conflicts(self) -> dict[str, Conflict]:
+        """The flags on which maintainers said different things, until somebody decides on them again."""
+        return conflicts(self.events())
+
     def events(self) -> Iterator[Review]:
-        """Every decision in the order of arrival."""
-        if not self.path.exists():
-            return
-        with open(self.path, "rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.endswith(
-                    b"\n"
-                ):  # else a power cut took its end, and nobody was told that it was saved
-                    yield self._read(line, number)
+        """Every decision once: those made here in their order, then those from elsewhere."""
+        seen: set[str] = set()
+        for review in chain(self._read(self.path), self._in_segments()):
+            if review.content_hash not in seen:
+                seen.add(review.content_hash)
+                yield review
 
     def forget(self, flag: str) -> int:
         """Deletes every decision on a flag, whose notes may quote it; returns how many."""
         with self._alone():
-            reviews = list(self.events())
-            kept = [review for review in reviews if review.flag_id != flag]
-            if len(kept) < len(reviews):
-                write_jsonl(self.path, map(to_row, kept))
-        return len(reviews) - len(kept)
+            gone = sum(review.flag_id == flag for review in self.events())
+            for path in [self.path, *self.folder.rglob("*.jsonl")] if gone else ():
+                reviews = list(self._read(path))
+                kept = [review for review in reviews if review.flag_id != flag]
+                if len(kept) < len(reviews):
+                    write_jsonl(path, map(to_row, kept))
+        return gone
 
-    def _read(self, line: bytes, number: int) -> Review:
-        try:
-            return from_row(json.loads(line))
-        except (ValueError, FlagError) as fault:
-            raise BacktalkError(f"{self.path}, line {number}: {fault} Restore the file.") from fault
+    def _in_segments(self) -> Iterator[Review]:
+        for path in sorted(self.folder.rglob("*.jsonl")):
+            yield from self._read(path)
+
+    def _read(self, path: Path) -> Iterator[Review]:
+        if not path.exists():
+            return
+        with open(path, "rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith(b"\n"):
+                    return  # a power cut took its end, and nobody was told that it was saved
+                try:
+                    yield from_row(json.loads(line))
+                except (ValueError, FlagError) as fault:
+                    raise BacktalkError(f"{path}, line {number}: {fault} Restore the file.") from fault
+
+    def _write(self, dataset: str, name: str, reviews: Sequence[Review]) -> None:
+        with writing(self.segment(dataset, name)) as file:
+            file.write(content_of(reviews))
 
     def _append(self, reviews: Sequence[Review]) -> None:
         with open(self.path, "r+b" if self.path.exists() else "w+b") as file:
             file.seek(_end_of_whole_lines(file.read()))
             file.truncate()
-            file.write(b"".join(canonical_json(to_row(review)) + b"\n" for review in reviews))
+            file.write(content_of(reviews))
             file.flush()
             os.fsync(file.fileno())
         sync_folder(self.path.parent)
@@ -207,7 +300,7 @@ def _completed(draft: Review) -> Review:
     """Numbered and hashed; the note is masked, the wording is not: a shop's own address may be the answer."""
     note, correction = mask(clean(draft.note)).text, clean(draft.correction)
     stamped = {"review_id": new_event_id(), "at": now(), "content_hash": ""}
-    review = replace(draft, note=note, correction=correction, **stamped)
+    review = spell_out_moments(replace(draft, note=note, correction=correction, **stamped))
     return from_row(to_row(replace(review, content_hash=content_hash(review))))
 
 
@@ -218,6 +311,21 @@ def _overtaken(flag: str, last: Review | None) -> str:
         f"Flag {flag[:8]} was decided while you looked at it: {last.state} by {last.by}, {last.at}. "
         "Look at it again and decide anew."
     )
+
+
+def _batches(reviews: Sequence[Review]) -> Iterator[list[Review]]:
+    """Sorted by id, in parts that fit into a segment."""
+    batch: list[Review] = []
+    size = 0
+    for review in sorted(reviews, key=lambda review: review.review_id):
+        length = len(content_of([review]))
+        if batch and size + length > MOST_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(review)
+        size += length
+    if batch:
+        yield batch
 
 
 def _end_of_whole_lines(content: bytes) -> int:

@@ -19,6 +19,7 @@ from backtalk.errors import WordsError
 from backtalk.files import writing
 from backtalk.home import home
 from backtalk.verb import Parser, report_json
+from feedback import volume
 from feedback.curated import FILES
 from feedback.dataset import VARIABLES, named
 from feedback.decisions import Decisions
@@ -104,6 +105,7 @@ def _withdraw(outbox: Outbox, datasets: list[str], flag: str) -> None:
 
 def _purge_home(done: Purged) -> None:
     done.decisions = Decisions.at_home().forget(done.flag)
+    done.rows += volume.forget(done.flag)
     for folder in sorted((home() / "curated").glob("*/")):
         files = [folder / f"{name}.jsonl" for name in FILES]
         if any(path.is_file() and teaches(path.read_bytes(), done.flag) for path in files):

@@ -3,22 +3,26 @@
     a accept   w accept with your own wording   r reject   n needs a reference   s the machine's fault
     x unsafe   space later   u undo   q quit
 
-The most valuable come first and near-duplicates at once. Contributors' words are shown as plain text. Without
-a terminal the keys are read from lines, so that a script can decide too.
+Flags on which two maintainers decided apart come first, then the most valuable; near-duplicates at once.
+Contributors' words are shown as plain text. Without a terminal the keys are read from lines, so that a script
+can decide too. Where a dataset is set, decisions of others are fetched first, and yours are sent at the end.
 """
 
 import getpass
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 
 from backtalk.errors import BacktalkError
 from backtalk.home import home
 from backtalk.verb import Parser, report_json
-from feedback.decisions import Decisions, OvertakenError
+from feedback.dataset import VARIABLES, named
+from feedback.decisions import Conflict, Decisions, OvertakenError, Review
+from feedback.exchange import catch_up
 from feedback.flags import escaped
 from feedback.outbox import NAME, Outbox
 from feedback.schema import FlagEvent
+from feedback.sync import Sync, status
 from feedback.taxonomy import taxonomy
 from feedback.triage import Desk, Group
 
@@ -30,8 +34,11 @@ KEYS = (
 MARKS = {
     "fast": "flagged within a moment of the answer",
     "copied": "the same words from several contributors",
+    "apart": "two maintainers decided apart, and nobody has since; decide once more to settle it",
     "many": "a contributor with very many flags in an hour",
 }
+
+SEND_SECONDS = 30.0
 
 Ask = Callable[[str], str]
 
@@ -46,18 +53,43 @@ def main(argv: list[str]) -> int:
     if not (home() / NAME).exists():
         raise BacktalkError("There are no flags to review. Visitors make them in: backtalk chat")
     with closing(Outbox(home() / NAME)) as outbox:
-        desk = Desk(outbox, Decisions.at_home(), args.by or getpass.getuser())
-        done = Session(desk, read_key, read_line).run()
-    print(f"{done} decided.")
+        if missed := catch_up(outbox):
+            print(missed, file=sys.stderr)
+        queue = Queue(outbox, Decisions.at_home(), args.by or getpass.getuser())
+        done = Session(queue, read_key, read_line).run()
+        print(f"{done} decided.")
+        if done and any(map(named, VARIABLES)):
+            Sync(outbox).flush(SEND_SECONDS)
+            print(status(outbox).sentence)
     if args.json:
         report_json({"decided": done})
     return 0
 
 
+class Queue(Desk):
+    """A maintainer's desk with the flags on top on which others decided apart."""
+
+    def __init__(self, outbox: Outbox, decisions: Decisions, by: str) -> None:
+        super().__init__(outbox, decisions, by)
+        self._flags, self._known = outbox, decisions
+        self.conflicts: dict[str, Conflict] = {}
+
+    def queue(self) -> list[Group]:
+        self.conflicts = self._known.conflicts()
+        undecided = super().queue()
+        there = {flag.flag_id for group in undecided for flag in group.flags}
+        apart = [
+            Group((flag,), (conflict.stands,), conflict.stands.state, False, ("apart",))
+            for name, conflict in self.conflicts.items()
+            if name not in there and (flag := self._flags.current(name))
+        ]
+        return [*apart, *undecided]
+
+
 class Session:
     """A maintainer going through the queue."""
 
-    def __init__(self, desk: Desk, key: Ask, line: Ask) -> None:
+    def __init__(self, desk: Queue, key: Ask, line: Ask) -> None:
         self._desk = desk
         self._key = key
         self._line = line
@@ -67,7 +99,7 @@ class Session:
         waiting, decided = self._desk.queue(), 0
         while waiting:
             group = waiting[0]
-            for text in shown(group, len(waiting)):
+            for text in shown(group, len(waiting), self._desk.conflicts):
                 print(text)
             key = self._key(KEYS)
             if key == QUIT:
@@ -94,7 +126,7 @@ class Session:
         return waiting[1:], decided + 1
 
 
-def shown(group: Group, waiting: int) -> Iterator[str]:
+def shown(group: Group, waiting: int, conflicts: Mapping[str, Conflict]) -> Iterator[str]:
     """A group as lines of plain text."""
     flag = group.first
     yield ""
@@ -108,6 +140,10 @@ def shown(group: Group, waiting: int) -> Iterator[str]:
     reasons = [taxonomy().reason(reason.id).label for reason in flag.reasons]
     yield escaped(f"{flag.verdict}: {', '.join(reasons) or 'no reason given'}")
     yield from (f"note: {MARKS[mark]}" for mark in group.marks)
+    for one in group.flags:
+        if conflict := conflicts.get(one.flag_id):
+            yield f"stands: {_said(conflict.stands)}"
+            yield from (f"overtaken: {_said(review)}" for review in conflict.overtaken)
 
 
 def read_key(prompt: str) -> str:
@@ -142,6 +178,11 @@ def _about(group: Group) -> str:
     )
     severity = f"{group.severity}, " if group.severity else ""
     return f"{flag.flag_id[:8]} · {several}{severity}{group.state}{', new question' if group.novel else ''}"
+
+
+def _said(review: Review) -> str:
+    words = (f"{review.state} by {review.by}, {review.at}", review.note, review.correction)
+    return escaped(" | ".join(" ".join(text.split()) for text in words if text))
 
 
 def _block(title: str, text: str) -> Iterator[str]:

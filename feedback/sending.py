@@ -1,4 +1,4 @@
-"""`backtalk flags sync`: what consent covers goes to the Hub now; `--compact` tidies up what is there.
+"""`backtalk flags sync`: flags and decisions go to the Hub now, and decisions of others come from there.
 
 backtalk flags sync
 backtalk flags sync --compact       a maintainer's: segments older than a day become shards
@@ -13,14 +13,16 @@ from backtalk.home import home
 from backtalk.verb import Parser, report_json
 from feedback.compact import compact
 from feedback.dataset import VARIABLES, named
+from feedback.exchange import catch_up
 from feedback.outbox import NAME, Outbox
 from feedback.segment import Course
 from feedback.sync import Sync, status
+from feedback.volume import Keeper, mounted
 
 
 def add_sync(verbs: "argparse._SubParsersAction[Parser]") -> None:
     """Adds the verb to those of `backtalk flags`."""
-    purpose = "send consented flags to the Hub"
+    purpose = "send consented flags and decisions to the Hub, and fetch decisions of others"
     parser = verbs.add_parser("sync", help=purpose, description=purpose, example="backtalk flags sync")
     parser.add_argument(
         "--compact", action="store_true", help="then merge what is older than a day into shards (maintainers)"
@@ -43,11 +45,24 @@ def sync_flags(args: argparse.Namespace) -> int:
 
 def _send() -> Course:
     with closing(Outbox(home() / NAME)) as outbox:
-        ours = Sync(outbox).flush()
+        ours, missed = _exchange(outbox)
         reached = status(outbox)
     if not ours:
         print("Another process of this machine is sending already.")
-    elif reached.course.waiting:
-        raise NetworkError(reached.sentence)
+    elif reached.waits or missed:
+        raise NetworkError(f"{reached.sentence} {missed}".strip())
     print(reached.sentence)
     return reached.course
+
+
+def _exchange(outbox: Outbox) -> tuple[bool, str]:
+    """Whether it was ours to send, and what kept others' decisions from coming in."""
+    folder = mounted()
+    keeper = Keeper(outbox, folder) if folder else None
+    if keeper:
+        keeper.look()  # what a lost disk left on the volume goes too
+    ours = Sync(outbox).flush()
+    missed = catch_up(outbox) if ours else ""
+    if keeper:
+        keeper.look()
+    return ours, missed

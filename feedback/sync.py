@@ -6,6 +6,9 @@
 
     backtalk flags sync                the same once, now, in the terminal
 
+Decisions of maintainers go the same way, and those of others are fetched every five minutes. Where a volume
+is mounted (BACKTALK_VOLUME), what waits lies on it too.
+
 A row counts as sent only after the Hub has confirmed its commit; repeating is harmless. Any number of
 replicas write to one dataset without knowing of each other: no two ever write the same file. Without a token,
 a network or a dataset's name everything waits, and the app does not notice.
@@ -17,8 +20,8 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -26,52 +29,21 @@ from threading import Event, Thread
 
 from backtalk import hub
 from backtalk.errors import BacktalkError, NetworkError
-from feedback.dataset import CARD, SAFETY, TAKEN, VARIABLES, named, readme
+from feedback.dataset import CARD, SAFETY, TAKEN, VARIABLES, named, readme, with_reviews
+from feedback.exchange import Exchange
 from feedback.outbox import Outbox
+from feedback.pace import MOST_COMMITS, Pace
 from feedback.segment import Course, Segment, Segments, sealed_time
+from feedback.volume import VOLUME, Keeper, mounted
 
 LOOK_SECONDS = 2.0
 LOOK_PATIENCE = 30.0  # short, since there is a next look, and since the last flush waits for this one to end
-INTERVALS = (60.0, 120.0, 240.0, 480.0, 900.0)  # between commits while flags keep coming
-MOST_COMMITS = 100  # a day and dataset: the Hub degrades after some thousand commits
-FRUGAL_SECONDS = 1800.0  # between commits, once half of the day's are made: the rest then lasts for the day
-MOST_SEGMENTS = 10  # in one commit, each at most 4 MB
+FETCH_SECONDS = 300.0  # between looks for what others decided
+MOST_SEGMENTS = 100  # in one commit: the Hub asks for no more files
 FLUSH_SECONDS = 10.0
 COMPACTED_AFTER = timedelta(hours=24)
 LINE_END = b"\n"
 LATE_AFTER = COMPACTED_AFTER - timedelta(hours=1)  # an hour for clocks that disagree
-
-Clock = Callable[[], float]
-
-
-@dataclass
-class Pace:
-    """When the next commit to a dataset may go: at once after a quiet time, then at growing intervals."""
-
-    clock: Clock = time.monotonic
-    intervals: tuple[float, ...] = INTERVALS
-    commits_a_day: int = MOST_COMMITS
-    _step: int = 0
-    _last: float = float("-inf")
-
-    def seconds_left(self, commits_of_the_day: int) -> float:
-        """How long to wait for the next commit; infinite where the day's budget is spent."""
-        if commits_of_the_day >= self.commits_a_day:
-            return float("inf")
-        interval = self.intervals[max(0, self._step - 1)]
-        if commits_of_the_day >= self.commits_a_day / 2:
-            interval = max(interval, FRUGAL_SECONDS)
-        return self._last + interval - self.clock()
-
-    def went(self) -> None:
-        """A commit was made, or tried in vain: the next one waits longer."""
-        self._last = self.clock()
-        self._step = min(self._step + 1, len(self.intervals))
-
-    def nothing_waits(self) -> None:
-        """Once nothing came for the longest interval, the next flag goes at once."""
-        if self.clock() - self._last >= self.intervals[-1]:
-            self._step, self._last = 0, float("-inf")
 
 
 @dataclass(frozen=True)
@@ -80,6 +52,12 @@ class Status:
 
     course: Course
     reason: str
+    decisions: dict[str, int] = field(default_factory=dict)  # that wait, by dataset
+
+    @property
+    def waits(self) -> bool:
+        """Whether anything has still to be sent."""
+        return bool(self.course.waiting or self.decisions)
 
     @property
     def sentence(self) -> str:
@@ -87,8 +65,13 @@ class Status:
         parts = []
         if course.confirmed:
             parts.append(f"{_events(course.confirmed)} on the Hub, the newest at commit {course.commit[:7]}.")
-        if waiting := sum(course.waiting.values()):
-            parts.append(f"{_events(waiting)} to send. {self.reason}".strip())
+        waiting = [_events(count) for count in [sum(course.waiting.values())] if count]
+        if decisions := sum(self.decisions.values()):
+            waiting.append(f"{decisions} decision{'s' * (decisions != 1)}")
+        if waiting:
+            parts.append(f"{' and '.join(waiting)} to send.")
+        if self.reason:
+            parts.append(self.reason)
         if course.without_consent:
             parts.append(f"{_events(course.without_consent)} kept on this machine: no consent to send.")
         return " ".join(parts) or "No events yet."
@@ -96,9 +79,10 @@ class Status:
 
 def status(outbox: Outbox) -> Status:
     """How far the flags have come, as anybody on this machine sees it."""
-    course = Segments(outbox).course()
-    reasons = [_reason(outbox, course, dataset) for dataset in course.waiting]
-    return Status(course, " ".join(dict.fromkeys(reason for reason in reasons if reason)))
+    course, decisions = Segments(outbox).course(), Exchange(outbox).waiting()
+    reasons = [_reason(outbox, course, dataset) for dataset in {**course.waiting, **decisions}]
+    reasons.append(course.hindrances.get(VOLUME, ""))
+    return Status(course, " ".join(dict.fromkeys(filter(None, reasons))), dict(decisions))
 
 
 def _reason(outbox: Outbox, course: Course, dataset: str) -> str:
@@ -115,6 +99,10 @@ class Sync:
     def __init__(self, outbox: Outbox, pace: Pace | None = None, look_seconds: float = LOOK_SECONDS) -> None:
         self._outbox = outbox
         self._segments = Segments(outbox)
+        self._exchange = Exchange(outbox)
+        volume = mounted()
+        self._keeper = Keeper(outbox, volume, look_seconds) if volume else None
+        self._fetched_at = float("-inf")
         self._pace = pace or Pace()
         self._look_seconds = look_seconds
         self._known: set[str] = set()  # datasets that were seen to be there, with a card
@@ -124,6 +112,8 @@ class Sync:
     def start(self) -> "Sync":
         if any(map(named, VARIABLES)):
             hub.load_client()  # while it can be: a process that is ending loads nothing more
+        if self._keeper:
+            self._keeper.start()
         self._thread.start()
         atexit.register(self.stop)  # for an end that nobody announced; SIGTERM has to become an orderly one
         return self
@@ -135,6 +125,8 @@ class Sync:
         """
         atexit.unregister(self.stop)
         self._stopping.set()
+        if self._keeper:
+            self._keeper.stop()
         if self._thread.is_alive():
             self._thread.join(seconds)
         return not self._thread.is_alive()
@@ -152,13 +144,27 @@ class Sync:
     def look(self) -> None:
         """One look at what there is to send: nothing happens before the pace allows it."""
         with turn(self._outbox.path) as ours:
-            most = max(self._segments.commits_of_the_day(dataset) for dataset in VARIABLES)
-            if not ours or self._pace.seconds_left(most) > 0:
-                return
-            if self._send_all(LOOK_PATIENCE):
-                self._pace.went()
-            else:
-                self._pace.nothing_waits()
+            if ours:
+                self._send_if_due()
+                self._fetch_if_due()
+
+    def _send_if_due(self) -> None:
+        most = max(self._segments.commits_of_the_day(dataset) for dataset in VARIABLES)
+        if self._pace.seconds_left(most) > 0:
+            return
+        if self._send_all(LOOK_PATIENCE):
+            self._pace.went()
+        else:
+            self._pace.nothing_waits()
+
+    def _fetch_if_due(self) -> None:
+        """What others decided comes in at the start, then every five minutes; a fault waits for the next."""
+        if time.monotonic() - self._fetched_at < FETCH_SECONDS:
+            return
+        self._fetched_at = time.monotonic()
+        for dataset in _open_ways():
+            with suppress(NetworkError):
+                self._exchange.fetch(dataset, LOOK_PATIENCE)
 
     def _run(self) -> None:
         while not self._stopping.wait(self._look_seconds):
@@ -178,15 +184,17 @@ class Sync:
     def _send_all(self, patience: float) -> bool:
         """Seals and sends; True where something was tried."""
         end = time.monotonic() + patience
-        open_ways = [dataset for dataset in VARIABLES if not _missing(dataset)]
+        open_ways = _open_ways()
         while open_ways and self._segments.seal():
             pass
+        if open_ways:
+            self._exchange.seal()
         return any([self._send(dataset, end) for dataset in open_ways])
 
     def _send(self, dataset: str, end: float) -> bool:
         """Sends the sealed segments of a dataset, a commit for each batch; True where something was tried."""
         tried = False
-        while batch := self._segments.unconfirmed(dataset, MOST_SEGMENTS):
+        while batch := self._batch(dataset):
             if self._segments.commits_of_the_day(dataset) >= self._pace.commits_a_day:
                 break
             tried = True
@@ -199,9 +207,14 @@ class Sync:
             self._segments.confirm(dataset, [segment.name for segment in batch], commit)
         return tried
 
+    def _batch(self, dataset: str) -> list[Segment]:
+        """What goes with the next commit: flags, and decisions where there is room."""
+        flags = self._segments.unconfirmed(dataset, MOST_SEGMENTS)
+        return flags + self._exchange.unconfirmed(dataset, MOST_SEGMENTS - len(flags))
+
     def _deliver(self, dataset: str, batch: list[Segment], end: float) -> str:
         """The commit that holds all of the batch, confirmed."""
-        card = {} if dataset in self._known else _card_if_missing(dataset, end)
+        card = {} if dataset in self._known else _card_if_out_of_date(dataset, end)
         newest_late = datetime.now(UTC) - LATE_AFTER
         if any(sealed_time(segment.name) < newest_late for segment in batch):
             commit = _deliver_late(named(dataset), batch, card, end)
@@ -213,8 +226,8 @@ class Sync:
         return commit
 
 
-def _card_if_missing(dataset: str, end: float) -> dict[str, bytes]:
-    """The dataset is there after this; its card, if it has none yet."""
+def _card_if_out_of_date(dataset: str, end: float) -> dict[str, bytes]:
+    """The dataset is there after this; its card, if it has none or one that knows no decisions."""
     repository = named(dataset)
     head = hub.head(repository, _left(end))
     if head is None:
@@ -227,7 +240,11 @@ def _card_if_missing(dataset: str, end: float) -> dict[str, bytes]:
             f"The dataset {repository} is public, and safety flags go to a private one only. Make it "
             "private in its settings."
         )
-    return {} if CARD in hub.files(repository, head.commit, _left(end)) else {CARD: readme(dataset)}
+    if CARD not in hub.files(repository, head.commit, _left(end)):
+        return {CARD: readme(dataset)}
+    there = hub.read(repository, CARD, head.commit, _left(end))
+    card = with_reviews(there)
+    return {CARD: card} if card != there else {}
 
 
 def _deliver_late(repository: str, batch: list[Segment], card: dict[str, bytes], end: float) -> str:
@@ -261,6 +278,11 @@ def segments_taken(repository: str, commit: str, there: frozenset[str], end: flo
         for path in lists
         for name in json.loads(hub.read(repository, path, commit, _left(end)))["segments"]
     )
+
+
+def _open_ways() -> list[str]:
+    """The datasets that can be reached, for all that is set."""
+    return [dataset for dataset in VARIABLES if not _missing(dataset)]
 
 
 def _missing(dataset: str) -> str:

@@ -5,12 +5,13 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from backtalk.cli import main
 from backtalk.home import home
-from feedback.decisions import Decisions
+from feedback.decisions import Decisions, Review, content_of, matter_of
 from feedback.outbox import NAME, Outbox
 from feedback.triage import Desk
 from tests.feedback.events import CORRECTION, flag
@@ -68,6 +69,26 @@ def test_a_decision_made_elsewhere_is_told_and_not_overwritten(
     main(["flags", "review", "--by", "ada"])
     assert "was decided while you looked at it: needs_reference by bob" in capsys.readouterr().out
     assert sorted(states()) == ["accepted", "needs_reference"]
+
+
+def test_flags_on_which_two_decided_apart_come_first_and_are_settled_by_one_more_decision(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    here, elsewhere = Decisions.at_home(), Decisions(tmp_path / "elsewhere" / "reviews.jsonl")
+    minor = next(flag for flag in outbox.standing() if flag.severity == "minor")
+    draft = Review(flag_id=minor.flag_id, state="accepted", by="bob", matter=matter_of(minor))
+    (first,) = here.decide(draft)
+    other = elsewhere.decide(replace(draft, state="rejected", by="cy", note="\x1b[2J it is wrong"))
+    here.keep("flags", "data/reviews/v1/x.jsonl", content_of(other))
+    typed(monkeypatch, "r", "q")
+    main(["flags", "review", "--by", "ada"])
+    shown = capsys.readouterr().out
+    assert "3 waiting" in shown and "note: two maintainers decided apart" in shown
+    assert f"stands: accepted by bob, {first.at}" in shown
+    assert f"overtaken: rejected by cy, {other[0].at} | \\x1b[2J it is wrong" in shown
+    last = here.last(minor.flag_id)
+    assert last and (last.state, last.by, last.after) == ("rejected", "ada", first.review_id)
+    assert not here.conflicts()
 
 
 def test_what_visitors_wrote_cannot_steer_the_terminal(

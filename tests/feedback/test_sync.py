@@ -15,10 +15,11 @@ from backtalk import hub as door
 from backtalk.files import canonical_json
 from feedback.dataset import FLAGS, SAFETY, readme
 from feedback.outbox import Outbox
+from feedback.pace import INTERVALS, MOST_COMMITS, Pace
 from feedback.saving import Choice, FlaggedMessage, save_flag
 from feedback.schema import Consent, FlagEvent, to_row
 from feedback.segment import Segments
-from feedback.sync import INTERVALS, MOST_COMMITS, Pace, Sync, status, turn
+from feedback.sync import Sync, status, turn
 from tests.hub.elsewhere import python
 from tests.hub.faults import EVERY_KIND, cut
 from tests.hub.faults import status as answering
