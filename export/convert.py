@@ -2,26 +2,35 @@
 
     python -m export convert models/mini models/mini/mini-Q8_0.gguf --type Q8_0
 
-What an architecture needs stands in one table, ARCHITECTURES: how its settings are written, what its
-tensors are called, what is done to them. Matrices are stored as the type says, everything with one
-dimension as F32. The file appears under its name only when it is whole.
+What an architecture needs stands in export/architectures. Matrices are stored as the type says, everything
+with one dimension as F32. Settings, tokenizer and every tensor's name and shape are checked before the first
+byte is written; tensors then pass in blocks, so the model may be larger than memory. The file appears under
+its name only when it is whole, and the same folder always gives the same bytes.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import gguf
 import numpy as np
+from gguf.utility import size_label
 
 from backtalk.errors import ModelError, WordsError, nearest
-from backtalk.files import read_json, sync_folder
+from backtalk.files import read_json
 from backtalk.verb import Parser, report_json
+from export.architectures import ARCHITECTURES, Architecture, Config, Tensor, architecture_of
+from export.architectures.architecture import Shapes, count
+from export.blocks import Blocks, Fixed, Streamed
+from export.checkout import convert_with
+from export.metadata import Metadata, read_metadata, write_metadata
 from export.tokenizer import write_tokenizer
-from export.weights import read_weights
+from export.unfinished import unfinished
+from export.weights import Stored, stored_weights
 
-Type = Literal["F32", "F16", "BF16", "Q8_0"]
+__all__ = ["ARCHITECTURES", "TYPES", "Metadata", "convert", "main"]
+
 TYPES: dict[str, gguf.GGMLQuantizationType] = {
     name: gguf.GGMLQuantizationType[name] for name in ("F32", "F16", "BF16", "Q8_0")
 }
@@ -31,198 +40,151 @@ FILE_TYPES = {
     "BF16": gguf.LlamaFileType.MOSTLY_BF16,
     "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
 }
-
-Config = Mapping[str, Any]
-Tensor = np.ndarray
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """What a GGUF says of itself under `general.`; an empty entry is left out."""
-
-    name: str = ""
-    version: str = ""
-    description: str = ""
-    license: str = "apache-2.0"
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """How one class of models is written: its settings, its tensors' names, and changes to them."""
-
-    kind: gguf.MODEL_ARCH
-    write_settings: Callable[[gguf.GGUFWriter, Config], None]
-    change: Mapping[str, Callable[[Tensor, Config], Tensor]] = field(default_factory=dict)
-    """Ends of tensor names -> what is done to these tensors."""
-    extra: Callable[[Config], Mapping[str, Tensor]] = lambda _: {}
-    """Tensors that the GGUF wants and the folder does not hold, by their GGUF names."""
+OUTPUTS = {"output.weight", "lm_head.weight"}
+HEAD_ROOM = 64 * 2**20  # bytes for the head of the file: vocabulary, merges, metadata
 
 
 def convert(model_dir: Path, out: Path, type: str = "Q8_0", metadata: Metadata | None = None) -> Path:
-    """Writes `model_dir` as a GGUF of `type` to `out` and returns it. Raises ModelError or WordsError."""
+    """Writes `model_dir` as a GGUF of `type` (one of TYPES) to `out` and returns it.
+
+    Entries that `metadata` leaves empty are taken from the folder's README.md and card.json.
+    Raises ModelError for a folder that cannot be converted, WordsError for an unknown type.
+    """
     if type not in TYPES:
-        raise WordsError(f"'{type}' is not a type that is written here. Known are {', '.join(TYPES)}.")
-    config = _config(model_dir)
-    architecture = _architecture(config)
+        raise WordsError(
+            f"'{type}' is not a type that is written here.{nearest(type, TYPES)} "
+            f"Known are {', '.join(TYPES)}."
+        )
+    config = read_config(model_dir)
+    architecture = architecture_of(config)
+    architecture.check(config)
+    tensors = _tensors(model_dir, config, architecture, TYPES[type])
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.part")
-    writer = gguf.GGUFWriter(part, gguf.MODEL_ARCH_NAMES[architecture.kind])
-    try:
-        _write_general(writer, type, metadata or Metadata(name=model_dir.resolve().name))
+    _check_room(out.parent, sum(tensor.nbytes for tensor in tensors.values()))
+    with unfinished(out) as part:
+        writer = gguf.GGUFWriter(part, gguf.MODEL_ARCH_NAMES[architecture.kind])
+        writer.add_type("model")
+        writer.add_file_type(FILE_TYPES[type])
+        writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+        _write_names(writer, metadata or Metadata(), model_dir, config, tensors.values())
         architecture.write_settings(writer, config)
-        write_tokenizer(writer, model_dir, int(config["vocab_size"]))
-        for name, tensor in _tensors(model_dir, config, architecture):
-            _add_tensor(writer, name, tensor, TYPES[type])
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-        part.replace(out)
-        sync_folder(out.parent)
-    finally:
-        part.unlink(missing_ok=True)
+        write_tokenizer(writer, model_dir, count(config, "vocab_size"), config)
+        for name, tensor in tensors.items():
+            writer.add_tensor(name, tensor, raw_dtype=tensor.kind)
+        _write(writer)
     return out
 
 
-# ---- Llama
-
-
-def _write_llama(writer: gguf.GGUFWriter, config: Config) -> None:
-    heads = int(config["num_attention_heads"])
-    writer.add_block_count(int(config["num_hidden_layers"]))
-    writer.add_context_length(int(config["max_position_embeddings"]))
-    writer.add_embedding_length(int(config["hidden_size"]))
-    writer.add_feed_forward_length(int(config["intermediate_size"]))
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(int(config.get("num_key_value_heads") or heads))
-    writer.add_key_length(_head_size(config))
-    writer.add_value_length(_head_size(config))
-    writer.add_layer_norm_rms_eps(float(config["rms_norm_eps"]))
-    writer.add_rope_dimension_count(_head_size(config))
-    writer.add_rope_freq_base(float(_rope(config)["rope_theta"]))
-    writer.add_vocab_size(int(config["vocab_size"]))
-
-
-def _head_size(config: Config) -> int:
-    return int(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
-
-
-def _rope(config: Config) -> dict[str, Any]:
-    """Rotary settings: transformers 5 keeps them in `rope_parameters`, earlier ones in two places."""
-    parameters = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    return {"rope_type": "default", "rope_theta": config.get("rope_theta", 10_000.0), **parameters}
-
-
-def _interleave(heads: int, weight: Tensor) -> Tensor:
-    """Rows of each head from "first half, second half" to the pairs that llama.cpp rotates together."""
-    rows, *rest = weight.shape
-    return weight.reshape(heads, 2, rows // heads // 2, *rest).swapaxes(1, 2).reshape(weight.shape)
-
-
-def _query(weight: Tensor, config: Config) -> Tensor:
-    return _interleave(int(config["num_attention_heads"]), weight)
-
-
-def _key(weight: Tensor, config: Config) -> Tensor:
-    return _interleave(int(config.get("num_key_value_heads") or config["num_attention_heads"]), weight)
-
-
-def _rope_factors(config: Config) -> Mapping[str, Tensor]:
-    """llama3 scaling as divisors of frequencies: 1 for short waves, then a ramp up to `factor`."""
-    rope = _rope(config)
-    if rope["rope_type"] == "default":
-        return {}
-    if rope["rope_type"] != "llama3":
-        raise ModelError(
-            f"This model scales its positions by '{rope['rope_type']}', which cannot be written here. "
-            "Known are default and llama3."
-        )
-    size = _head_size(config)
-    waves = 2 * np.pi * float(rope["rope_theta"]) ** (np.arange(0, size, 2) / size)
-    turns = float(rope["original_max_position_embeddings"]) / waves
-    low, high = float(rope["low_freq_factor"]), float(rope["high_freq_factor"])
-    ramp = np.clip((turns - low) / (high - low), 0.0, 1.0)
-    divisors = 1 / ((1 - ramp) / float(rope["factor"]) + ramp)
-    return {"rope_freqs.weight": divisors.astype(np.float32)}
-
-
-ARCHITECTURES = {
-    "LlamaForCausalLM": Architecture(
-        kind=gguf.MODEL_ARCH.LLAMA,
-        write_settings=_write_llama,
-        change={"q_proj.weight": _query, "q_proj.bias": _query, "k_proj.weight": _key, "k_proj.bias": _key},
-        extra=_rope_factors,
-    ),
-}
-
-
-# ---- any architecture
-
-
-def _config(model_dir: Path) -> Config:
+def read_config(model_dir: Path) -> Config:
+    """config.json of a model folder. Raises ModelError without one."""
     path = model_dir / "config.json"
     if not path.is_file():
         raise ModelError(f"{model_dir} holds no config.json. Name a folder that save_pretrained wrote.")
-    return read_json(path)
+    config = read_json(path)
+    if not isinstance(config, dict):
+        raise ModelError(f"{path} holds no settings by name. Take it from where the weights came from.")
+    return config
 
 
-def _architecture(config: Config) -> Architecture:
-    name = (config.get("architectures") or ["a model without a name"])[0]
-    if name not in ARCHITECTURES:
-        raise ModelError(
-            f"{name} cannot be converted here.{nearest(name, ARCHITECTURES)} "
-            f"Known are {', '.join(ARCHITECTURES)}."
-        )
-    return ARCHITECTURES[name]
+def _tensors(
+    model_dir: Path, config: Config, architecture: Architecture, wanted: gguf.GGMLQuantizationType
+) -> dict[str, Blocks]:
+    """Every tensor under its GGUF name, in the order of the files; nothing of them is read yet."""
+    found, unknown = _named(model_dir, config, architecture)
+    shapes = architecture.shapes(config)
+    _check_names(model_dir, found, unknown, shapes)
+    tensors: dict[str, Blocks] = {}
+    for name, stored in found.items():
+        _check_shape(stored, shapes[name], stored.name.endswith(architecture.transposed))
+        kind = gguf.GGMLQuantizationType.F32 if name in architecture.exact else wanted
+        tensors[name] = Streamed(stored, shapes[name], kind, _change(stored.name, architecture, config))
+    for name, values in architecture.extra(config).items():
+        tensors[name] = Fixed(values)
+    return tensors
 
 
-def _write_general(writer: gguf.GGUFWriter, type: str, metadata: Metadata) -> None:
-    writer.add_type("model")
-    writer.add_file_type(FILE_TYPES[type])
-    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    told = (
-        (writer.add_name, metadata.name),
-        (writer.add_version, metadata.version),
-        (writer.add_description, metadata.description),
-        (writer.add_license, metadata.license),
-    )
-    for add, value in told:
-        if value:
-            add(value)
+def _change(name: str, architecture: Architecture, config: Config) -> Callable[[Tensor], Tensor] | None:
+    """What is done to the tensor that the folder calls `name`; None: it is written as it lies."""
+    if name.endswith(architecture.transposed):
+        return np.transpose
+    for end, change in architecture.change.items():
+        if name.endswith(end):
+            return lambda values: change(values, config)
+    return None
 
 
-def _tensors(model_dir: Path, config: Config, architecture: Architecture) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor under its GGUF name, in fp32 or as it was stored."""
-    names = gguf.get_tensor_name_map(architecture.kind, int(config["num_hidden_layers"]))
-    tied = bool(config.get("tie_word_embeddings"))
+def _named(
+    model_dir: Path, config: Config, architecture: Architecture
+) -> tuple[dict[str, Stored], list[str]]:
+    """GGUF name -> tensor on disk, and the tensors that have no such name."""
+    names = gguf.get_tensor_name_map(architecture.kind, architecture.layers(config))
+    tied = "output.weight" not in architecture.shapes(config)
+    found: dict[str, Stored] = {}
     unknown = []
-    for source, tensor in read_weights(model_dir):
-        if tied and source == "lm_head.weight":
-            continue  # the same matrix as the embeddings, which llama.cpp then uses twice
-        name = names.get_name(source, try_suffixes=(".weight", ".bias"))
-        if name is None:
-            unknown.append(source)
+    for stored in stored_weights(model_dir):
+        if stored.name.endswith(architecture.ignored):
             continue
-        for end, change in architecture.change.items():
-            if source.endswith(end):
-                tensor = change(tensor, config)
-        yield name, tensor
+        if tied and stored.name in OUTPUTS:
+            continue  # the same matrix as the embeddings, which llama.cpp then uses twice
+        name = names.get_name(stored.name, try_suffixes=(".weight", ".bias"))
+        if name is None or name in found:
+            unknown.append(stored.name)
+        else:
+            found[name] = stored
+    return found, unknown
+
+
+def _check_names(model_dir: Path, found: dict[str, Stored], unknown: list[str], shapes: Shapes) -> None:
+    """The folder holds what its settings ask for, no more and no less."""
+    unknown = unknown + [found[name].name for name in found if name not in shapes]
+    missing = [name for name in shapes if name not in found]
     if unknown:
         raise ModelError(
             f"{model_dir} holds {len(unknown)} tensors that have no place in this architecture, "
             f"the first is {unknown[0]}. Merge adapters first, and convert a folder of whole weights."
         )
-    yield from architecture.extra(config).items()
+    if missing:
+        raise ModelError(
+            f"{model_dir} lacks {len(missing)} of {len(shapes)} tensors that its config.json asks for, the "
+            f"first is {missing[0]}. Fetch or merge it again."
+        )
 
 
-def _add_tensor(
-    writer: gguf.GGUFWriter, name: str, tensor: Tensor, wanted: gguf.GGMLQuantizationType
+def _check_shape(stored: Stored, wanted: tuple[int, ...], transposed: bool) -> None:
+    wanted = wanted[::-1] if transposed else wanted
+    if stored.shape != wanted:
+        raise ModelError(
+            f"{stored.file} holds {stored.name} in the shape {stored.shape}, and config.json asks for "
+            f"{wanted}. Take both from the same model."
+        )
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed + HEAD_ROOM:
+        raise ModelError(
+            f"{folder} has {free / 1e9:.1f} GB free, and the file needs {(needed + HEAD_ROOM) / 1e9:.1f} GB. "
+            "Make room or choose another place."
+        )
+
+
+def _write_names(
+    writer: gguf.GGUFWriter, given: Metadata, model_dir: Path, config: Config, tensors: Iterable[Blocks]
 ) -> None:
-    kind = wanted if tensor.ndim > 1 else gguf.GGMLQuantizationType.F32
-    block = gguf.GGML_QUANT_SIZES[kind][0]
-    if tensor.shape[-1] % block:
-        kind = gguf.GGMLQuantizationType.F16  # a row must be whole blocks
-    writer.add_tensor(name, gguf.quants.quantize(np.ascontiguousarray(tensor), kind), raw_dtype=kind)
+    values = sum(tensor.values for tensor in tensors)
+    label = size_label(values, values, 0, 0)
+    nameless = Metadata(name=f"{config.get('model_type') or 'model'}-{label}")
+    write_metadata(writer, given.over(read_metadata(model_dir)).over(nameless), label)
+
+
+def _write(writer: gguf.GGUFWriter) -> None:
+    """Head first, then the tensors block by block."""
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+    finally:
+        writer.close()
 
 
 def main(argv: list[str]) -> int:
@@ -238,14 +200,39 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--name", default="", help="the model's name")
     parser.add_argument("--version", default="", help="the model's version")
     parser.add_argument("--description", default="", help="one sentence about the model")
-    parser.add_argument("--license", default=Metadata.license, help="its license (apache-2.0)")
+    parser.add_argument("--license", default="", help="its license (else: what its README.md says)")
+    parser.add_argument("--license-link", default="", metavar="URL", help="where the license stands")
+    parser.add_argument("--base-model", default="", metavar="OWNER/NAME", help="what it was trained from")
+    parser.add_argument("--round", type=int, default=0, help="the round that taught it (else: its card's)")
+    parser.add_argument(
+        "--parent-sha256", default="", metavar="HASH", help="hash of the weights it was taught on"
+    )
+    parser.add_argument("--recipe-sha256", default="", metavar="HASH", help="hash of the recipe")
+    parser.add_argument(
+        "--llama-cpp", type=Path, metavar="DIR", help="a checkout of llama.cpp whose converter to use instead"
+    )
     parser.add_json()
     args = parser.parse_args(argv)
-    name = args.name or args.model_dir.resolve().name
-    metadata = Metadata(name, args.version, args.description, args.license)
-    path = convert(args.model_dir, args.out, args.type, metadata)
+    path = _converted(args)
     if args.json:
         report_json({"path": str(path), "bytes": path.stat().st_size, "type": args.type})
     else:
         print(f"{path}: {args.type}, {path.stat().st_size / 1e6:.1f} MB")
     return 0
+
+
+def _converted(args: Any) -> Path:
+    metadata = Metadata(
+        name=args.name,
+        version=args.version,
+        description=args.description,
+        license=args.license,
+        license_link=args.license_link,
+        base_model=args.base_model,
+        round=args.round,
+        parent_sha256=args.parent_sha256,
+        recipe_sha256=args.recipe_sha256,
+    )
+    if args.llama_cpp:
+        return convert_with(args.llama_cpp, args.model_dir, args.out, args.type, args.name)
+    return convert(args.model_dir, args.out, args.type, metadata)

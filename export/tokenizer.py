@@ -1,8 +1,8 @@
-"""The tokenizer of a model folder, written into a GGUF: tokens, merges, special ids, chat template.
+"""The tokenizer of a model folder, written into a GGUF: tokens, merges or scores, special ids, chat template.
 
-Byte-level BPE from `tokenizer.json`. llama.cpp splits text by a rule that it knows by name; the name is
-found by the rule itself (its regular expression), never by a hash of the tokenizer, which any added token
-would change.
+Two families are written: byte-level BPE (Llama 3, GPT-2; export/byte_level.py) and SentencePiece's BPE
+(Llama 2, TinyLlama; export/sentence_pieces.py), from `tokenizer.json` or, where there is none, from
+SentencePiece's own `tokenizer.model`.
 """
 
 from collections.abc import Mapping
@@ -13,91 +13,83 @@ import gguf
 
 from backtalk.errors import ModelError
 from backtalk.files import read_json
-
-# Regular expression that splits the text -> llama.cpp's name for it.
-PRE_TOKENIZERS = {
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+": "llama-bpe",
-}
-
-Json = Mapping[str, Any]
+from export import byte_level, sentence_pieces
+from export.vocabulary import Json, Vocabulary, read_vocabulary
 
 
-def write_tokenizer(writer: gguf.GGUFWriter, model_dir: Path, vocabulary: int) -> None:
-    """Writes the tokenizer; ids from the tokenizer's end to `vocabulary` become unused tokens."""
-    path = model_dir / "tokenizer.json"
-    if not path.is_file():
-        raise ModelError(f"{model_dir} holds no tokenizer.json. Save the tokenizer beside the weights.")
-    tokenizer = read_json(path)
+def write_tokenizer(writer: gguf.GGUFWriter, model_dir: Path, size: int, model: Json | None = None) -> None:
+    """Writes the tokenizer; ids from the tokenizer's end to `size` become unused tokens.
+
+    `model` is config.json, whose special ids stand in where the tokenizer names none. Raises ModelError.
+    """
     config = _optional_json(model_dir / "tokenizer_config.json")
-    if tokenizer["model"].get("type") != "BPE":
-        raise ModelError(
-            f"{path} is a {tokenizer['model'].get('type')} tokenizer; only byte-level BPE is written here."
-        )
-    tokens, types = _tokens(tokenizer, vocabulary)
     template = _chat_template(model_dir, config)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(_pre_tokenizer(tokenizer, path))
-    writer.add_token_list(tokens)
-    writer.add_token_types(types)
-    writer.add_token_merges([_merge(pair) for pair in tokenizer["model"]["merges"]])
-    _write_special_ids(writer, config, tokens)
-    writer.add_add_bos_token(_adds_begin(tokenizer, config) and "bos_token" not in template)
+    vocabulary, adds_begin = _write_family(writer, model_dir, config, size)
+    special = _special_ids(model_dir, config, model or {}, vocabulary)
+    for name, place in special.items():
+        getattr(writer, f"add_{name}_token_id")(place)
+    # A template that writes the begin-of-text token itself must not get a second one.
+    writer.add_add_bos_token(adds_begin and "bos" in special and "bos_token" not in template)
     if template:
         writer.add_chat_template(template)
 
 
-def _tokens(tokenizer: Json, vocabulary: int) -> tuple[list[str], list[int]]:
-    """Every id's text and type, from 0 to `vocabulary`."""
-    known = {place: word for word, place in tokenizer["model"]["vocab"].items()}
-    types = dict.fromkeys(known, gguf.TokenType.NORMAL)
-    for added in tokenizer.get("added_tokens", []):
-        known[added["id"]] = added["content"]
-        types[added["id"]] = gguf.TokenType.CONTROL if added["special"] else gguf.TokenType.USER_DEFINED
-    if max(known) >= vocabulary:
-        raise ModelError(
-            f"The tokenizer has ids up to {max(known)} and the model only {vocabulary} rows of embeddings. "
-            "Resize the embeddings, or use the tokenizer that the model was trained with."
+def _write_family(
+    writer: gguf.GGUFWriter, model_dir: Path, config: Json, size: int
+) -> tuple[Vocabulary, bool]:
+    """Tokens in their family's way, and whether encoding puts the begin-of-text token before a text."""
+    path, pieces = model_dir / "tokenizer.json", model_dir / "tokenizer.model"
+    if path.is_file():
+        tokenizer = _checked_json(path)
+        family = sentence_pieces if tokenizer["model"].get("byte_fallback") else byte_level
+        vocabulary = read_vocabulary(path, tokenizer, size)
+        family.write(writer, path, tokenizer, vocabulary)
+        return vocabulary, _adds_begin(tokenizer, config)
+    if pieces.is_file():
+        return sentence_pieces.write_model_file(writer, pieces, config, size), config.get(
+            "add_bos_token", True
         )
-    tokens = [known.get(place, f"[PAD{place}]") for place in range(vocabulary)]
-    return tokens, [types.get(place, gguf.TokenType.UNUSED) for place in range(vocabulary)]
-
-
-def _merge(pair: str | list[str]) -> str:
-    """`tokenizer.json` writes a merge as one string or, since 2024, as a pair; a GGUF wants the string."""
-    return pair if isinstance(pair, str) else " ".join(pair)
-
-
-def _pre_tokenizer(tokenizer: Json, path: Path) -> str:
-    part = tokenizer.get("pre_tokenizer") or {}
-    steps = part.get("pretokenizers", [part])
-    splits = [step["pattern"].get("Regex", "") for step in steps if step.get("type") == "Split"]
-    for pattern in splits:
-        if pattern in PRE_TOKENIZERS:
-            return PRE_TOKENIZERS[pattern]
     raise ModelError(
-        f"{path} splits text by a rule that has no name here ({splits or 'none'}), and a wrong one "
-        "would spoil every answer silently. Add the rule and llama.cpp's name for it to PRE_TOKENIZERS."
+        f"{model_dir} holds no tokenizer.json and no tokenizer.model. Save the tokenizer beside the weights."
     )
+
+
+def _checked_json(path: Path) -> Json:
+    tokenizer = read_json(path)
+    model = tokenizer.get("model") if isinstance(tokenizer, Mapping) else None
+    kind = model.get("type") if isinstance(model, Mapping) else None
+    if kind != "BPE":
+        raise ModelError(f"{path} is a {kind} tokenizer; byte-level BPE or SentencePiece's BPE was wanted.")
+    return tokenizer
 
 
 def _chat_template(model_dir: Path, config: Json) -> str:
     path = model_dir / "chat_template.jinja"
-    return path.read_text(encoding="utf-8") if path.is_file() else config.get("chat_template") or ""
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    template = config.get("chat_template") or ""
+    if isinstance(template, list):  # several by name, as transformers 4 wrote them
+        named = {entry.get("name"): entry.get("template") for entry in template}
+        template = named.get("default") or ""
+    return template
 
 
-def _write_special_ids(writer: gguf.GGUFWriter, config: Json, tokens: list[str]) -> None:
-    places = {word: place for place, word in enumerate(tokens)}
-    wanted = (
-        (writer.add_bos_token_id, _text(config.get("bos_token"))),
-        (writer.add_eos_token_id, _text(config.get("eos_token"))),
-        (writer.add_pad_token_id, _text(config.get("pad_token"))),
-        (writer.add_eot_token_id, "<|eot_id|>"),
-        (writer.add_eom_token_id, "<|eom_id|>"),
-    )
-    for add, word in wanted:
-        if word in places:
-            add(places[word])
+def _special_ids(model_dir: Path, config: Json, model: Json, vocabulary: Vocabulary) -> dict[str, int]:
+    """What llama.cpp calls a special token -> its id."""
+    older = _optional_json(model_dir / "special_tokens_map.json")
+    words = {
+        name: _text(config.get(f"{name}_token")) or _text(older.get(f"{name}_token"))
+        for name in ("bos", "eos", "unk", "pad")
+    }
+    words |= {"eot": "<|eot_id|>", "eom": "<|eom_id|>"}
+    places = {word: place for place, word in enumerate(vocabulary.tokens)}
+    ids = {name: places[word] for name, word in words.items() if word in places}
+    for name in ("bos", "eos", "pad"):
+        stated = model.get(f"{name}_token_id")
+        stated = stated[0] if isinstance(stated, list) and stated else stated
+        if name not in ids and type(stated) is int and 0 <= stated < len(places):
+            ids[name] = stated
+    return ids
 
 
 def _adds_begin(tokenizer: Json, config: Json) -> bool:
@@ -108,8 +100,10 @@ def _adds_begin(tokenizer: Json, config: Json) -> bool:
 
 def _text(token: Any) -> str:
     """A special token is written as text or as an object with its text."""
-    return token.get("content", "") if isinstance(token, Mapping) else token or ""
+    token = token.get("content") if isinstance(token, Mapping) else token
+    return token if isinstance(token, str) else ""
 
 
 def _optional_json(path: Path) -> Json:
-    return read_json(path) if path.is_file() else {}
+    value = read_json(path) if path.is_file() else {}
+    return value if isinstance(value, Mapping) else {}

@@ -22,6 +22,7 @@ from backtalk.engine import CANCELLED, FULL, STOPPED, Ending, Sampling
 from backtalk.engine.machine import usable_cores
 from backtalk.engine.vocabulary import Vocabulary, metadata
 from backtalk.errors import ModelError
+from backtalk.gguf_check import check
 from backtalk.models import Model
 from backtalk.prompt import Message, Prompt, Template, fit
 
@@ -239,13 +240,7 @@ class LlamaStream:
 
 
 def _load_weights(model: Model) -> llama_cpp.llama_model_p:
-    with open(model.path, "rb") as file:
-        magic = file.read(4)
-    if magic != b"GGUF":
-        raise ModelError(
-            f"{model.path} begins with {magic!r}, and a GGUF model was wanted. "
-            "Fetch it again or give another file with --model."
-        )
+    check(model.path)  # llama.cpp ends the process over some broken files
     _keep_quiet()
     parameters = llama_cpp.llama_model_default_params()
     handle = llama_cpp.llama_model_load_from_file(str(model.path).encode(), parameters)

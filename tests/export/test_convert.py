@@ -1,4 +1,8 @@
-"""The converter and its proof, on small models with random weights in Llama-3.2's arrangement."""
+"""The converter and its proof, on small models with random weights in Llama-3.2's arrangement.
+
+Command: .venv/bin/python -m pytest -q tests/export/test_convert.py
+Promise: what is converted answers as its folder does, and what cannot be converted leaves no file.
+"""
 
 import json
 import subprocess
@@ -9,12 +13,14 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from backtalk.errors import ModelError, WordsError
 from export.convert import Metadata, convert
 from export.verify import verify
+from tests.export.small_models import small_folder
 from training.mini.tokenizer import BEGIN_OF_TEXT, END_OF_TURN, PAD, save_tokenizer, train_tokenizer
 
 CONVERSATIONS = [
@@ -98,7 +104,8 @@ def test_a_wrong_file_does_not_pass(folder: Path, tmp_path: Path, tokenizer: Tok
 
 
 def test_the_file_says_what_it_is(folder: Path, tmp_path: Path) -> None:
-    path = convert(folder, tmp_path / "model.gguf", "Q8_0", Metadata(name="Small", version="7"))
+    metadata = Metadata(name="Small", version="7", license="apache-2.0")
+    path = convert(folder, tmp_path / "model.gguf", "Q8_0", metadata)
     assert field(path, "general.name") == "Small"
     assert field(path, "general.version") == "7"
     assert field(path, "general.license") == "apache-2.0"
@@ -136,7 +143,7 @@ def test_an_architecture_without_an_entry_is_one_sentence(folder: Path, tmp_path
     copy.mkdir()
     config = json.loads((folder / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "architectures": ["MambaForCausalLM"]}))
-    with pytest.raises(ModelError, match="MambaForCausalLM cannot be converted here"):
+    with pytest.raises(ModelError, match="MambaForCausalLM is not an architecture that is converted here"):
         convert(copy, tmp_path / "model.gguf")
 
 
@@ -152,6 +159,50 @@ def test_a_failed_conversion_leaves_nothing(folder: Path, tmp_path: Path) -> Non
         (copy / file.name).write_bytes(file.read_bytes()[: 9 if file.suffix == ".safetensors" else None])
     with pytest.raises(ModelError, match="not a whole safetensors file"):
         convert(copy, tmp_path / "out" / "model.gguf")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_values_that_a_type_cannot_hold_are_told(tmp_path: Path) -> None:
+    folder = small_folder(tmp_path / "small")
+    weights = load_file(folder / "model.safetensors")
+    weights["model.embed_tokens.weight"][3, 3] = 70_000
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="Use --type BF16"):
+        convert(folder, tmp_path / "m.gguf", "F16")
+    assert convert(folder, tmp_path / "m.gguf", "BF16").is_file()
+    weights["model.embed_tokens.weight"][3, 3] = np.nan
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="no numbers"):
+        convert(folder, tmp_path / "n.gguf", "BF16")
+    assert not (tmp_path / "n.gguf").exists()
+
+
+def test_a_folder_that_lacks_a_tensor_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    folder = small_folder(tmp_path / "small")
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.0.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="blk.0.ffn_up.weight"):
+        convert(folder, tmp_path / "out" / "m.gguf")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_that_was_not_merged_is_refused(tmp_path: Path) -> None:
+    folder = small_folder(tmp_path / "small")
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.0.self_attn.q_proj.lora_A.weight"] = np.zeros((4, 32), np.float32)
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="Merge adapters first"):
+        convert(folder, tmp_path / "m.gguf")
+
+
+def test_too_little_disk_is_said_before_the_work_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = small_folder(tmp_path / "small")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    with pytest.raises(ModelError, match="Make room"):
+        convert(folder, tmp_path / "out" / "m.gguf")
     assert not list((tmp_path / "out").iterdir())
 
 
