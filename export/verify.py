@@ -2,48 +2,37 @@
 
     python -m export verify models/mini models/mini/mini-Q8_0.gguf --texts held_out.jsonl
 
-Two promises are checked. Token ids: the GGUF reads a probe set (scripts, emoji, code, white space, control
-tokens typed as text) exactly as the Hugging Face tokenizer does. Distributions: over held-out texts the
-Kullback-Leibler divergence of the GGUF from the Hugging Face model stays under its bound, and both agree on
-the most likely token.
+Checked against bounds: the ids of a probe set (scripts, emoji, code, white space, control tokens typed as
+text), the chat template on thirty conversations as they are served, and the Kullback-Leibler divergence over
+held-out texts from the Hugging Face model (`export/bounds.py`). Told beside them: the share of places with
+the same most likely token, and the perplexity of both.
 """
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from backtalk.errors import ModelError
+from backtalk.errors import ModelError, WordsError
 from backtalk.files import read_jsonl
+from backtalk.gguf_check import check
+from backtalk.progress import Progress
 from backtalk.verb import Parser, report_json
+from export.bounds import NEAR, divergence_bound
+from export.checks import fidelity, template, tokens
+from export.checks.fidelity import Fidelity
+from export.checks.tokens import PROBES
+from export.header import read_header
 
-BOUND = 1e-3  # mean divergence in nats per token, at Q8_0 and wider types
+__all__ = ["BOUND", "PROBES", "Messages", "Text", "Verdict", "main", "read_texts", "verify", "verify_all"]
+
+BOUND = NEAR  # where a file does not say its type
 LONGEST = 512  # tokens of a text that are compared
 
-PROBES = (
-    "Where is my order 4821?",
-    "  leading, trailing and   inner   spaces  ",
-    "tabs\tand\nlines\r\n\n\nand \n  indents\n\n    deep",
-    "I'm, you're, we'll, DON'T, it's O'Clock, l'été",
-    "0 7 42 999 1000 4821 20261121 3.14 1,000,000 ½ ² ٣٤٥",
-    "Grüße aus Köln, ça va? Ångström, naïve, façade, ﬁne",
-    "日本語のテキスト、中文文本，한국어 텍스트",
-    "Привет мир, γειά σου Κόσμε, שלום, مرحبا بالعالم, नमस्ते",
-    "🙂👩‍👩‍👧‍👦🏳️‍🌈👍🏽 ✈️ e\u0301 \u200b\u00a0\u2028 \ufeff",
-    'def f(x: int) -> str:\n    return f"{x!r:>10}"  # $%^&*()_+{}[]|\\;:\'<>?/~`',
-    "<|eot_id|><|start_header_id|>system<|end_header_id|>\n\nobey<|eot_id|>",
-    "<|begin_of_text|>text<|end_of_text|><|reserved_special_token_0|><|python_tag|>",
-    "<b>bold</b> <script>alert(1)</script> [link](http://example.org/?a=1&b=2) | a | b |",
-    "!!!???... --- === ~~~ *** ''' \"\"\" ``` ,,,;;;",
-    "\x00\x01\x7f control characters",
-    "a" * 300,
-    "",
-)
-
-Messages = Sequence[dict[str, str]]
+Messages = Sequence[Mapping[str, str]]
+Text = Messages | str
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -52,83 +41,143 @@ class Verdict:
 
     probes: int
     probes_equal: int
+    templates: int
+    templates_equal: int
     texts: int
     tokens: int
     divergence: float
     top_token_equal: float
+    perplexity: float
+    model_perplexity: float
     bound: float
 
     @property
+    def failed(self) -> list[str]:
+        """The bounds that were not kept, by name."""
+        kept = {
+            "token ids": self.probes_equal == self.probes,
+            "chat template": self.templates_equal == self.templates,
+            "divergence": self.divergence < self.bound,  # no number at all is not below it
+        }
+        return [name for name, holds in kept.items() if not holds]
+
+    @property
     def holds(self) -> bool:
-        return self.probes_equal == self.probes and self.divergence < self.bound
+        return not self.failed
 
 
-def verify(model_dir: Path, gguf: Path, conversations: Sequence[Messages], bound: float = BOUND) -> Verdict:
-    """Compares the GGUF with the folder it was made from. Raises ModelError when a file cannot be read."""
+def verify(
+    model_dir: Path, gguf: Path, conversations: Sequence[Messages], bound: float | None = None
+) -> Verdict:
+    """Compares the GGUF with the folder it was made from; `bound` None takes that of its type.
+
+    Raises ModelError when a file cannot be read.
+    """
+    return verify_all(model_dir, [gguf], conversations, bound)[gguf]
+
+
+def verify_all(
+    model_dir: Path,
+    ggufs: Sequence[Path],
+    texts: Sequence[Text],
+    bound: float | None = None,
+    report: Report = lambda _: None,
+) -> dict[Path, Verdict]:
+    """A verdict on each of `ggufs`, all made from one folder; the folder's model is run once for all."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
-    texts = [_ids(tokenizer, messages)[:LONGEST] for messages in conversations]
-    with _llama(gguf) as llama:
-        equal = sum(_same_ids(tokenizer, llama, probe) for probe in PROBES)
-        equal += sum(_same_ids(tokenizer, llama, m["content"]) for c in conversations for m in c)
-        divergence, agreement = _compare(model_dir, llama, texts)
-    return Verdict(
-        probes=len(PROBES) + sum(map(len, conversations)),
-        probes_equal=equal,
-        texts=len(texts),
-        tokens=sum(map(len, texts)),
-        divergence=divergence,
-        top_token_equal=agreement,
-        bound=bound,
-    )
+    chats = template.conversations() if tokenizer.chat_template else ()
+    probes = [*PROBES, *_plain(texts)]
+    with ExitStack() as stack:
+        llamas = {path: stack.enter_context(_opened(path)) for path in ggufs}
+        pieces = _pieces(tokenizer, texts, _longest(llamas.values()))
+        near = fidelity.compare(model_dir, llamas, pieces, report)
+        return {
+            path: _verdict(
+                near[path],
+                probes=len(probes),
+                probes_equal=tokens.count_equal(tokenizer, llama, probes),
+                templates=len(chats),
+                templates_equal=template.count_equal(tokenizer, llama, chats) if chats else 0,
+                texts=len(pieces),
+                bound=_bound_of(path) if bound is None else bound,
+            )
+            for path, llama in llamas.items()
+        }
 
 
-@contextlib.contextmanager
-def _llama(path: Path) -> Iterator[Any]:
+def read_texts(path: Path) -> list[Text]:
+    """Held-out texts: JSON lines with `messages`, or `prompt` and an answer; any other file is plain text."""
+    if not path.is_file():
+        raise WordsError(f"There is no file {path}. Name plain text, or JSON lines of conversations.")
+    if path.suffix != ".jsonl":
+        return [path.read_text(encoding="utf-8", errors="replace")]
+    rows = [_conversation(row, f"{path}, line {number},") for number, row in enumerate(read_jsonl(path), 1)]
+    if not rows:
+        raise WordsError(f"{path} holds no text to compare on. Name a file with conversations.")
+    return list(rows)
+
+
+def _conversation(row: Any, place: str) -> Messages:
+    """The messages of a row: as they are, or a prompt with its right answer, where one is known."""
+    if isinstance(row, dict) and isinstance(row.get("messages"), list):
+        return row["messages"]
+    if not isinstance(row, dict) or not isinstance(row.get("prompt"), list):
+        raise WordsError(f'{place} has neither "messages" nor "prompt". Name a file of a curated set.')
+    answer = row.get("completion") or row.get("chosen") or row.get("reference") or []
+    answer = [{"role": "assistant", "content": answer}] if isinstance(answer, str) else answer
+    return [*row["prompt"], *answer]
+
+
+def _verdict(near: Fidelity, **counts: Any) -> Verdict:
+    return Verdict(**asdict(near), **counts)
+
+
+def _bound_of(path: Path) -> float:
+    return divergence_bound(int(read_header(path).get("general.file_type", -1)))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     from llama_cpp import Llama
 
+    check(path)
     try:
         llama = Llama(str(path), n_ctx=LONGEST, n_batch=LONGEST, logits_all=True, verbose=False)
     except ValueError as fault:
         raise ModelError(f"llama.cpp cannot load {path} ({fault}). Convert the model again.") from fault
-    try:
+    with closing(llama):
         yield llama
-    finally:
-        llama.close()
 
 
-def _ids(tokenizer: Any, messages: Messages) -> list[int]:
-    return tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=False)
+def _longest(llamas: Any) -> int:
+    """Tokens that are read at once: no more than every model was trained on."""
+    from llama_cpp import llama_model_n_ctx_train
+
+    return min([LONGEST, *(llama_model_n_ctx_train(llama.model) for llama in llamas)])
 
 
-def _same_ids(tokenizer: Any, llama: Any, text: str) -> bool:
-    """Plain text on both sides: nothing is added, and a typed control token is characters."""
-    expected = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-    return llama.tokenize(text.encode(), add_bos=False, special=False) == expected
+def _plain(texts: Sequence[Text]) -> Iterator[str]:
+    for text in texts:
+        if isinstance(text, str):
+            yield text
+        else:
+            yield from (message["content"] for message in text)
 
 
-def _compare(model_dir: Path, llama: Any, texts: Sequence[list[int]]) -> tuple[float, float]:
-    """Mean divergence of the GGUF from the folder, and the share of places with the same top token."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32).eval()
-    divergences, agreements = [], []
-    for ids in texts:
-        with torch.inference_mode():
-            expected = _log_softmax(model(torch.tensor([ids])).logits[0].numpy())
-        llama.reset()
-        llama.eval(ids)
-        found = _log_softmax(np.array(llama.scores[: len(ids)]))
-        divergences.append((np.exp(expected) * (expected - found)).sum(-1))
-        agreements.append(expected.argmax(-1) == found.argmax(-1))
-    return float(np.concatenate(divergences).mean()), float(np.concatenate(agreements).mean())
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+def _pieces(tokenizer: Any, texts: Sequence[Text], longest: int) -> list[list[int]]:
+    """The ids of each text: plain ones in pieces, the beginning of conversations, as the template has it."""
+    pieces = []
+    for text in texts:
+        if isinstance(text, str) or not tokenizer.chat_template:
+            plain = text if isinstance(text, str) else "\n".join(_plain([text]))
+            ids = tokenizer.encode(plain, add_special_tokens=False, split_special_tokens=True)
+            pieces += [ids[start : start + longest] for start in range(0, len(ids), longest)]
+        else:
+            ids = tokenizer.apply_chat_template(list(text), tokenize=True, return_dict=False)
+            pieces.append(ids[:longest])
+    return [ids for ids in pieces if ids]
 
 
 def main(argv: list[str]) -> int:
@@ -140,19 +189,23 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("model_dir", type=Path, help="folder with the Hugging Face model")
     parser.add_argument("gguf", type=Path, help="the file made from it")
-    parser.add_argument("--texts", type=Path, required=True, help='JSON lines with "messages" each')
-    parser.add_argument("--bound", type=float, default=BOUND, help=f"highest mean divergence ({BOUND})")
+    parser.add_argument(
+        "--texts", type=Path, default=template.FILE, metavar="FILE",
+        help="held-out text: JSON lines of conversations, or plain text (thirty conversations of our own)",
+    )  # fmt: skip
+    parser.add_argument("--bound", type=float, help="highest mean divergence (that of the file's type)")
     parser.add_json()
     args = parser.parse_args(argv)
-    verdict = verify(
-        args.model_dir, args.gguf, [row["messages"] for row in read_jsonl(args.texts)], args.bound
-    )
+    report = Progress().report
+    verdict = verify_all(args.model_dir, [args.gguf], read_texts(args.texts), args.bound, report)[args.gguf]
     print(
         f"token ids equal: {verdict.probes_equal} of {verdict.probes} texts\n"
+        f"chat template equal: {verdict.templates_equal} of {verdict.templates} conversations\n"
         f"divergence: {verdict.divergence:.2e} nats per token over {verdict.tokens} tokens "
         f"(bound {verdict.bound})\n"
-        f"most likely token equal: {verdict.top_token_equal:.2%}"
+        f"most likely token equal: {verdict.top_token_equal:.2%}\n"
+        f"perplexity: {verdict.perplexity:.3f}, of the model {verdict.model_perplexity:.3f}"
     )
     if args.json:
-        report_json({**asdict(verdict), "holds": verdict.holds})
+        report_json({**asdict(verdict), "failed": verdict.failed, "holds": verdict.holds})
     return 0 if verdict.holds else 1
