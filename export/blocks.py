@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from math import prod
-from typing import IO, Protocol
+from typing import IO, Protocol, TypeAlias
 
 import gguf
 import numpy as np
@@ -11,7 +11,7 @@ from backtalk.errors import ModelError
 from export.architectures.architecture import Tensor
 from export.weights import Stored
 
-Kind = gguf.GGMLQuantizationType
+Kind: TypeAlias = gguf.GGMLQuantizationType
 
 BLOCK = 2**21  # values that are packed at once
 
@@ -34,7 +34,11 @@ class Streamed:
     """A tensor on disk as the GGUF wants it: `shape` in values, rows first, after the change."""
 
     def __init__(
-        self, stored: Stored, shape: tuple[int, ...], wanted: Kind, change: Callable[[Tensor], Tensor] | None
+        self,
+        stored: Stored,
+        shape: tuple[int, ...],
+        wanted: gguf.GGMLQuantizationType,
+        change: Callable[[Tensor], Tensor] | None,
     ):
         self._stored, self._change = stored, change
         self.kind = _fitting(shape, wanted)
@@ -87,7 +91,7 @@ class Fixed:
 _STORED_AS = {Kind.F32: np.float32, Kind.F16: np.float16}
 
 
-def _fitting(shape: tuple[int, ...], wanted: Kind) -> Kind:
+def _fitting(shape: tuple[int, ...], wanted: gguf.GGMLQuantizationType) -> gguf.GGMLQuantizationType:
     """The type that a tensor gets: vectors stay exact, and a row must be whole blocks."""
     if len(shape) < 2:
         return Kind.F32

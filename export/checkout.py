@@ -27,7 +27,13 @@ def convert_with(llama_cpp: Path, model_dir: Path, out: Path, type: str, name: s
             "vendor/llama.cpp of llama-cpp-python's source distribution."
         )
     with unfinished(out) as part:
-        command = [sys.executable, script.resolve(), model_dir.resolve(), "--outfile", part.resolve()]
+        command: list[str | Path] = [
+            sys.executable,
+            script.resolve(),
+            model_dir.resolve(),
+            "--outfile",
+            part.resolve(),
+        ]
         command += ["--outtype", type.lower(), *(["--model-name", name] if name else [])]
         done = subprocess.run(
             command, env=_environment(library), capture_output=True, text=True, errors="replace"
@@ -43,5 +49,4 @@ def convert_with(llama_cpp: Path, model_dir: Path, out: Path, type: str, name: s
 
 
 def _environment(library: Path) -> dict[str, str]:
-    paths = [str(library.resolve()), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_OFFLINE": "1"}
+    return {**os.environ, "PYTHONPATH": str(library.resolve()), "HF_HUB_OFFLINE": "1"}
