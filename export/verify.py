@@ -28,6 +28,8 @@ from export.header import read_header
 __all__ = ["BOUND", "PROBES", "Messages", "Text", "Verdict", "main", "read_texts", "verify", "verify_all"]
 
 BOUND = NEAR  # where a file does not say its type
+HELD_OUT = Path(__file__).parent / "data" / "held_out.jsonl"
+"""Questions of the miniature's evaluation with their right answers; taken where no text is given."""
 LONGEST = 512  # tokens of a text that are compared
 
 Messages = Sequence[Mapping[str, str]]
@@ -190,8 +192,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("model_dir", type=Path, help="folder with the Hugging Face model")
     parser.add_argument("gguf", type=Path, help="the file made from it")
     parser.add_argument(
-        "--texts", type=Path, default=template.FILE, metavar="FILE",
-        help="held-out text: JSON lines of conversations, or plain text (thirty conversations of our own)",
+        "--texts", type=Path, default=HELD_OUT, metavar="FILE",
+        help="held-out text: JSON lines of conversations, or plain text (the miniature's)",
     )  # fmt: skip
     parser.add_argument("--bound", type=float, help="highest mean divergence (that of the file's type)")
     parser.add_json()
