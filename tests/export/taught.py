@@ -56,16 +56,14 @@ def taught(base: Path, **config: Any) -> Any:
     return model
 
 
-def save_run(
-    model: Any, base: Path, folder: Path, recipe: dict[str, Any] | None = None, **place: Any
-) -> Path:
+def save_run(model: Any, base: Path, run: Path, recipe: dict[str, Any] | None = None, **place: Any) -> Path:
     """The adapter and the card of its run; `place` says where the base is, its folder by default."""
-    model.save_pretrained(folder)
+    model.save_pretrained(run)
     place = place or {"folder": str(base)}
     files = sorted(path for path in base.iterdir() if path.name != "card.json")
     inputs = [{"role": "base", **place, **file_entry(path, base)} for path in files]
-    write_card(folder, Card(kind="run", id="taught", inputs=inputs, recipe=recipe or {}, seed=5))
-    return folder
+    write_card(run, Card(kind="run", id="taught", inputs=inputs, recipe=recipe or {}, seed=5))
+    return run
 
 
 def logits(model: Any) -> torch.Tensor:
