@@ -54,7 +54,7 @@ def test_a_flag_goes_to_the_hub_as_its_visitor_agreed_and_is_taken_back(
     expect(panel).to_contain_text("Your vote is saved.")
     expect(panel).to_contain_text("Until then, nothing leaves this machine.")
     expect(receipt).to_have_text("Saved here")
-    assert hub.requests == []
+    assert not {"create", "preupload", "commit"} & set(hub.requests)  # it has read: others' decisions
 
     panel.get_by_role("textbox", name="Comment").fill("Write to ada@example.org")
     panel.get_by_role("button", name="Save").click()
