@@ -105,6 +105,7 @@ def test_a_changed_consent_reaches_the_flags_that_were_given_before(
     expect(said).to_contain_text("Sent with the conversation so far, may be used for training.")
     shown = server.backtalk("flags", "show", sent["flag_id"])
     assert "consent    flag+thread" in shown and "shown      3 above the answer, 0 earlier" in shown
+    chat.page.keyboard.press("Escape")
 
     said = change_consent(chat, scope="This answer only", training=False)
     expect(said).to_contain_text("Sent with the question and the answer, not for training.")
@@ -148,7 +149,7 @@ def flag_this_answer_only(chat: Any, answer: Locator) -> None:
 
 
 def change_consent(chat: Any, scope: str, training: bool, looks: bool = False) -> Locator:
-    """Changes what may be sent in the settings, closes them, and returns the line that says it now."""
+    """Changes what may be sent in the settings, and returns the line there that says it now."""
     page = chat.page
     page.get_by_role("button", name="Settings").click()
     settings = page.get_by_role("dialog", name="Settings")
