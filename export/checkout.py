@@ -42,7 +42,7 @@ def convert_with(llama_cpp: Path, model_dir: Path, out: Path, type: str, name: s
             said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             raise ModelError(
                 f"The converter of {llama_cpp} could not convert {model_dir}: {said.rstrip('.')}. "
-                "Take a newer checkout, or a model that it knows."
+                "Install what it misses, or take a checkout that knows this model."
             )
         check(part)
     return out
