@@ -20,10 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from backtalk.files import write_jsonl
 from backtalk.progress import Progress
 from bench.report import bound, report
+from export.bounds import EXACT, NEAR
 from export.convert import convert
 from export.imatrix import make_imatrix, read_imatrix
 from export.quantize import TYPES, plan_types, quantize
-from export.verify import BOUND, Messages, verify
+from export.verify import Messages, verify_all
 from training.mini.corpus import dialogues
 
 MODEL = Path(__file__).resolve().parents[1] / "models" / "mini"
@@ -33,7 +34,6 @@ DIALOGUES, QUICK_DIALOGUES = 60, 5
 TOKENS, QUICK_TOKENS = 20_000, 1_000
 QUICK_TYPES = "F16,Q4_K_M"
 SHORTEST = 10  # tokens that a dialogue has at least
-EXACT = 1e-6  # nats per token between the folder and its F16
 
 
 @dataclass(frozen=True)
@@ -72,25 +72,26 @@ def measure(folder: Path, types: Sequence[str], count: int, tokens: int) -> tupl
     progress = Progress()
     matrix = make_imatrix(MODEL, text, folder / "imatrix.gguf", tokens, progress.report)
     progress.done(f"importance matrix of {read_imatrix(matrix).tokens:,} tokens")
-    plain = [plan.type for plan in plan_types(source, folder, types) if not plan.needs_matrix]
+    plain = [plan.type for plan in plan_types(source, folder / "without", types) if not plan.needs_matrix]
     narrow = [type for type in types if type not in WIDER]
     files = [(plan, False) for plan in quantize(source, folder / "without", plain, report=progress.report)]
     if narrow:
         weighed = quantize(source, folder / "with", narrow, imatrix=matrix, report=progress.report)
         files += [(plan, True) for plan in weighed]
-    texts, table, wrong = said(MEASURING_SEED, count), [], 0
-    for plan, with_matrix in sorted(files, key=lambda entry: types.index(entry[0].type)):
-        wrong = max(wrong, abs(plan.path.stat().st_size - plan.bytes))
-        found = verify(MODEL, plan.path, texts)
-        share = plan.bytes / source.stat().st_size
-        table.append(
-            Quality(plan.type, with_matrix, plan.bytes, share, found.divergence, found.top_token_equal)
+    found = verify_all(MODEL, [plan.path for plan, _ in files], said(MEASURING_SEED, count))
+    table = [
+        Quality(
+            plan.type,
+            with_matrix,
+            plan.bytes,
+            plan.bytes / source.stat().st_size,
+            found[plan.path].divergence,
+            found[plan.path].top_token_equal,
         )
-        progress.done(
-            f"{plan.type}, {'with' if with_matrix else 'no'} matrix: {found.divergence:.2e} nats, "
-            f"{found.top_token_equal:.2%} of {found.tokens} tokens"
-        )
-    return table, wrong
+        for plan, with_matrix in sorted(files, key=lambda entry: types.index(entry[0].type))
+    ]
+    print(f"measured on {found[files[0][0].path].tokens:,} tokens of {count} dialogues")
+    return table, max(abs(plan.path.stat().st_size - plan.bytes) for plan, _ in files)
 
 
 def said(seed: int, count: int) -> list[Messages]:
@@ -111,7 +112,7 @@ def bounds(table: Sequence[Quality], wrong: int) -> list:
     found = {(row.type, row.matrix): row.divergence for row in table}
     kept = {
         "divergence of F16": bound("divergence of F16", found.get(("F16", False)), at_most=EXACT),
-        "divergence of Q8_0": bound("divergence of Q8_0", found.get(("Q8_0", False)), at_most=BOUND),
+        "divergence of Q8_0": bound("divergence of Q8_0", found.get(("Q8_0", False)), at_most=NEAR),
     }
     for type in ("Q4_K_M", "Q3_K_M", "Q2_K"):
         if (type, True) in found and (type, False) in found:
