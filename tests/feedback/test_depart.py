@@ -83,7 +83,7 @@ def steps(found: list[FlagEvent]) -> list[tuple[str, int]]:
 def test_a_flag_that_turns_to_safety_is_withdrawn_where_it_was(datasets: Hub, send: Send) -> None:
     first = send()
     unsafe = send(reasons=("self_harm",))
-    before, withdrawn = events(datasets, FLAGS)
+    before, withdrawn = sorted(events(datasets, FLAGS), key=lambda event: event.op)
     assert before == first and (withdrawn.op, withdrawn.revision) == ("retract", 1)
     assert SECRET in repr(first) and SECRET not in repr(withdrawn)
     assert events(datasets, SAFETY) == [unsafe]

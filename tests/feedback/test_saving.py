@@ -35,7 +35,7 @@ def test_what_is_not_named_stays_while_the_verdict_does(outbox: Outbox, message:
 
 
 def test_a_comment_dies_with_its_vote(outbox: Outbox, message: FlaggedMessage) -> None:
-    consent = Consent("1", "flag_only", True, "", "2026-11-20T10:00:00Z")
+    consent = Consent("1", "flag_only", True, "", "2026-11-20T10:00:00.000Z")
     save_flag(
         outbox, message, Choice("bad", ("outdated",), comment="It is ann@example.org.", consent=consent)
     )
