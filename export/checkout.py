@@ -49,4 +49,6 @@ def convert_with(llama_cpp: Path, model_dir: Path, out: Path, type: str, name: s
 
 
 def _environment(library: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(library.resolve()), "HF_HUB_OFFLINE": "1"}
+    """What the converter is started with: its own gguf-py goes before whatever the caller had."""
+    paths = [str(library.resolve()), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_OFFLINE": "1"}

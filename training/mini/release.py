@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GGUF = "mini-Q8_0.gguf"
 LIBRARIES = ("torch", "transformers", "tokenizers", "gguf", "llama-cpp-python", "numpy")
 VERIFIED_TEXTS = 200
+LICENSE = "apache-2.0"
 DESCRIPTION = "A small demonstration model: the support desk of a fictional outdoor shop."
 
 
@@ -67,7 +68,7 @@ def write(trainer: "Trainer", tokenizer: "Tokenizer", out: Path, start: Start) -
     trainer.average.bfloat16().save_pretrained(out)
     save_tokenizer(tokenizer, out)
     _export("convert", out, out / GGUF, "--name", "Backtalk mini", "--version", __version__,
-            "--description", DESCRIPTION)  # fmt: skip
+            "--description", DESCRIPTION, "--license", LICENSE)  # fmt: skip
     fidelity = _export("verify", out, out / GGUF, "--texts", _held_out_texts())
     results, _ = evaluate.evaluate(str(out / GGUF), evaluate.read_items(), Progress())
     metrics = {
@@ -104,7 +105,7 @@ def model_card(metrics: dict[str, Any], table: str) -> str:
         went_on = f"The last {metrics['tokens'] / 1e6:.1f} million went on from {learned['base']}. "
     return f"""\
 ---
-license: apache-2.0
+license: {LICENSE}
 language: en
 library_name: transformers
 pipeline_tag: text-generation
