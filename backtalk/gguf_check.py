@@ -1,6 +1,7 @@
 """Is this file a whole GGUF? Asked before llama.cpp reads it, which ends the process over some broken ones.
 
     check(path)     returns, or raises ModelError with one sentence
+    head(path)      its texts and numbers: name, licence, base model, round; of a list its type and length
 
 The head is read entry by entry: types, lengths, names; then what llama.cpp takes for granted (no dimension
 is zero, every list of the vocabulary has one entry per token, numbers are finite), and
@@ -12,6 +13,7 @@ import math
 import mmap
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -48,11 +50,30 @@ class Broken(ValueError):
     """What is wrong, in words that follow "the file is broken:"."""
 
 
+Value = str | int | float | bool | List
+
+
 def check(path: Path) -> None:
     """Raises ModelError unless `path` is a whole GGUF that llama.cpp can be given."""
+    with _mapped(path) as data:
+        reader = _Reader(data)
+        tensors, values = _read_head(reader)
+        _check_values(values)
+        _check_tensors(reader, tensors, _alignment(values), len(data))
+
+
+def head(path: Path) -> dict[str, Value]:
+    """What stands at the head, the model not being loaded. Raises ModelError where it is broken."""
+    with _mapped(path) as data:
+        return _read_head(_Reader(data))[1]
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    """The file's bytes; what is found to be wrong with them becomes one sentence."""
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            _check(data)
+            yield data
     except (Broken, struct.error, UnicodeDecodeError, OverflowError) as fault:
         raise ModelError(
             f"{path} is not a whole GGUF ({fault}). Fetch or export it again, or give another "
@@ -60,19 +81,6 @@ def check(path: Path) -> None:
         ) from fault
     except (OSError, ValueError) as fault:  # an empty file cannot be mapped
         raise ModelError(f"{path} cannot be read ({fault}). Check the path and its permissions.") from fault
-
-
-def _check(data: mmap.mmap) -> None:
-    reader = _Reader(data)
-    if reader.take(4) != b"GGUF":
-        raise Broken(f"it begins with {data[:4]!r}, and a GGUF model was wanted")
-    version = reader.number("<I")
-    if version not in VERSIONS:
-        raise Broken(f"version {version}, and {' or '.join(map(str, VERSIONS))} was wanted")
-    tensors, entries = reader.count("<Q"), reader.count("<Q")
-    values = _read_values(reader, entries)
-    _check_values(values)
-    _check_tensors(reader, tensors, _alignment(values), len(data))
 
 
 class _Reader:
@@ -116,9 +124,20 @@ class _Reader:
 # ---- the head's entries
 
 
-def _read_values(reader: _Reader, entries: int) -> dict[str, Any]:
+def _read_head(reader: _Reader) -> tuple[int, dict[str, Value]]:
+    """The number of tensors, and every entry by its key."""
+    if (magic := reader.take(4)) != b"GGUF":
+        raise Broken(f"it begins with {magic!r}, and a GGUF model was wanted")
+    version = reader.number("<I")
+    if version not in VERSIONS:
+        raise Broken(f"version {version}, and {' or '.join(map(str, VERSIONS))} was wanted")
+    tensors, entries = reader.count("<Q"), reader.count("<Q")
+    return tensors, _read_values(reader, entries)
+
+
+def _read_values(reader: _Reader, entries: int) -> dict[str, Value]:
     """Every entry of the head by its key; of an array only its type and length."""
-    values: dict[str, Any] = {}
+    values: dict[str, Value] = {}
     for _ in range(entries):
         key = reader.text()
         if key in values or not key:
@@ -127,7 +146,7 @@ def _read_values(reader: _Reader, entries: int) -> dict[str, Any]:
     return values
 
 
-def _read_value(reader: _Reader, key: str, type: int) -> Any:
+def _read_value(reader: _Reader, key: str, type: int) -> Value:
     if type == STRING:
         return reader.text()
     if type == ARRAY:

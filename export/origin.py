@@ -14,9 +14,9 @@ import yaml
 
 from backtalk.card import NAME as CARD
 from backtalk.card import Card, read_card
+from backtalk.gguf_check import Value, head
 from backtalk.home import home
 from export.exported import Export
-from export.header import Value, read_header
 
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 REPO = re.compile(r"(?:https://huggingface\.co/)?([\w.-]+/[\w.-]+)")
@@ -40,7 +40,7 @@ class Origin:
 def origin_of(export: Export) -> Origin:
     """What the export's files and the folders that it was made from state."""
     found = Origin()
-    _read_head(read_header(export.files[0].path), found)
+    _read_head(head(export.files[0].path), found)
     _read_folder(export.folder, found, seen=set())
     found.name = found.name or export.card.id
     for stated in (found.bases, found.names, found.licences, found.datasets, found.sets):
@@ -50,20 +50,20 @@ def origin_of(export: Export) -> Origin:
 
 def round_of(gguf: Path) -> int:
     """How many rounds of flags taught the model, by its own head."""
-    return _whole(read_header(gguf).get("backtalk.round"))
+    return _whole(head(gguf).get("backtalk.round"))
 
 
 def licence_in(gguf: Path) -> str:
     """The licence that the file's own head states; may be empty."""
-    return str(read_header(gguf).get("general.license", ""))
+    return str(head(gguf).get("general.license", ""))
 
 
-def _read_head(head: Mapping[str, Value], found: Origin) -> None:
-    found.name = str(head.get("general.name", ""))
-    found.round = _whole(head.get("backtalk.round"))
-    if head.get("general.license"):
-        found.licences.append(str(head["general.license"]))
-    for key, value in head.items():
+def _read_head(values: Mapping[str, Value], found: Origin) -> None:
+    found.name = str(values.get("general.name", ""))
+    found.round = _whole(values.get("backtalk.round"))
+    if values.get("general.license"):
+        found.licences.append(str(values["general.license"]))
+    for key, value in values.items():
         if re.fullmatch(r"general\.base_model\.\d+\.(repo_url|url)", key):
             _add_base(str(value), found)
         elif re.fullmatch(r"general\.base_model\.\d+\.name", key):

@@ -16,14 +16,13 @@ from typing import Any
 
 from backtalk.errors import ModelError, WordsError
 from backtalk.files import read_jsonl
-from backtalk.gguf_check import check
+from backtalk.gguf_check import check, head
 from backtalk.progress import Progress
 from backtalk.verb import Parser, report_json
 from export.bounds import NEAR, divergence_bound
 from export.checks import fidelity, template, tokens
 from export.checks.fidelity import Fidelity
 from export.checks.tokens import PROBES
-from export.header import read_header
 
 __all__ = ["BOUND", "PROBES", "Messages", "Text", "Verdict", "main", "read_texts", "verify", "verify_all"]
 
@@ -49,6 +48,7 @@ class Verdict:
     tokens: int
     divergence: float
     top_token_equal: float
+    reversal: float
     perplexity: float
     model_perplexity: float
     bound: float
@@ -137,7 +137,8 @@ def _verdict(near: Fidelity, **counts: Any) -> Verdict:
 
 
 def _bound_of(path: Path) -> float:
-    return divergence_bound(int(read_header(path).get("general.file_type", -1)))
+    kind = head(path).get("general.file_type")
+    return divergence_bound(kind if isinstance(kind, int) else -1)
 
 
 @contextmanager

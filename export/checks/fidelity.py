@@ -25,6 +25,8 @@ class Fidelity:
     tokens: int
     divergence: float
     top_token_equal: float
+    reversal: float
+    """Nats by which the model prefers its best token to the file's, where they differ most; 0: nowhere."""
     perplexity: float
     model_perplexity: float
 
@@ -36,6 +38,7 @@ class Sums:
     places: int = 0
     divergence: float = 0.0
     equal: int = 0
+    reversal: float = 0.0
     predicted: int = 0
     surprise: float = 0.0
     model_surprise: float = 0.0
@@ -44,7 +47,10 @@ class Sums:
         """Log-probabilities of both, (places, vocabulary), and the tokens that followed (maybe one less)."""
         self.places += len(expected)
         self.divergence += float((np.exp(expected) * (expected - found)).sum())
-        self.equal += int((expected.argmax(-1) == found.argmax(-1)).sum())
+        best, chosen = expected.argmax(-1), found.argmax(-1)
+        self.equal += int((best == chosen).sum())
+        every = np.arange(len(expected))
+        self.reversal = max(self.reversal, float((expected[every, best] - expected[every, chosen]).max()))
         places = np.arange(len(following))
         self.predicted += len(following)
         self.surprise -= float(found[places, following].sum())
@@ -56,6 +62,7 @@ class Sums:
             self.places,
             _finite(self.divergence / self.places),
             self.equal / self.places,
+            _finite(self.reversal),
             _finite(math.exp(min(self.surprise / predicted, 700))),
             _finite(math.exp(min(self.model_surprise / predicted, 700))),
         )

@@ -71,7 +71,7 @@ def test_the_same_export_is_found_again(
 def test_an_adapter_is_merged_first_and_what_is_kept_lies_beside(tmp_path: Path, state_folder: Path) -> None:
     base = mini_folder(tmp_path / "base")
     run = save_run(taught(base), base, state_folder / "runs" / "7f3a" / "adapter")
-    main(["7f3a", "--quants", "Q8_0", "--keep"])  # a random adapter need not keep the bound of 8 bits
+    assert main(["7f3a", "--quants", "Q8_0", "--keep"]) == 0
     finished = next(path for path in (state_folder / "exports").iterdir() if path.suffix != ".parts")
     parts = finished.with_name(f"{finished.name}.parts")
     assert (parts / "merged" / "model.safetensors").is_file()
