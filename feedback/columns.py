@@ -68,17 +68,19 @@ def plain(value: Any) -> Any:
     if type(value) in ATOMS:
         return value
     if columns := _columns(value.__class__):
-        return {name: change(getattr(value, name)) for name, change in columns}
+        return {
+            name: change(getattr(value, name)) if change else getattr(value, name) for name, change in columns
+        }
     return [plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 @cache
-def _columns(record: type) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
-    """The columns of a record and what makes each plain; none where it is no record."""
+def _columns(record: type) -> tuple[tuple[str, Callable[[Any], Any] | None], ...]:
+    """The columns of a record and what makes each plain, None where it is so; none where it is no record."""
     if not dataclasses.is_dataclass(record):
         return ()
     return tuple(
-        (column.name, _pack if "packed" in column.metadata else plain)
+        (column.name, _pack if "packed" in column.metadata else None if column.type in ATOMS else plain)
         for column in dataclasses.fields(record)
     )
 

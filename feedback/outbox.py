@@ -23,15 +23,15 @@ from backtalk.errors import FlagError, OutboxError
 from backtalk.files import sync_folder
 from backtalk.home import on_space
 from feedback.layout import BESIDE_EVENTS, MIGRATIONS
-from feedback.line import lined
+from feedback.line import Line, next_line
 from feedback.redact import masked_event
-from feedback.revisions import numbered, says_the_same
-from feedback.schema import FlagEvent, check_rules, flag_id, from_row, now
+from feedback.schema import FlagEvent, flag_id, from_row, now
 
 NAME = "outbox.sqlite"
 WAIT_SECONDS = 10.0  # for another process that is writing
 TRIES = 3  # when the file is replaced while it is in use
 PAGE = 500  # rows that a reader holds at once
+NEWEST = "flag_id = ? ORDER BY revision DESC LIMIT 1"
 
 FAILURES = {
     sqlite3.SQLITE_FULL: "the disk is full. Free some space and save again",
@@ -96,9 +96,10 @@ class Outbox:
         """
         masked, keep = masked_event(event), tuple(keep)
         for _ in range(TRIES):
+            line = next_line(masked, self._last(masked), keep)  # nobody waits for the file meanwhile
             with self._lock, _calmly(self.path):
                 self._reopen_if_replaced()
-                receipt = self._store(masked, keep)
+                receipt = self._store(line, masked, keep)
                 if self._is_in_place():
                     return receipt
         raise OutboxError(
@@ -107,7 +108,7 @@ class Outbox:
 
     def current(self, name: str) -> FlagEvent | None:
         """The event that stands for this flag; None where there is none or it was withdrawn."""
-        last = self._select("SELECT row FROM events WHERE flag_id = ? ORDER BY revision DESC LIMIT 1", name)
+        last = self._select(f"SELECT row FROM events WHERE {NEWEST}", name)
         event = from_row(last[0][0]) if last else None
         return event if event and event.op != "retract" else None
 
@@ -198,19 +199,23 @@ class Outbox:
         with self._lock, suppress(sqlite3.Error):
             self._connection.close()
 
-    def _store(self, draft: FlagEvent, keep: tuple[str, ...]) -> Receipt:
+    def _last(self, draft: FlagEvent) -> FlagEvent | None:
+        with self._lock, _calmly(self.path):
+            self._reopen_if_replaced()
+            return _find(self._connection, NEWEST, draft.flag_id)
+
+    def _store(self, line: Line, draft: FlagEvent, keep: tuple[str, ...]) -> Receipt:
+        """Inserts the line, made anew where the event that it was to follow is the last one no more."""
         with _transaction(self._connection) as connection:
             name = draft.flag_id
-            last = _find(connection, "flag_id = ? ORDER BY revision DESC LIMIT 1", name)
-            if last and (known := _find(connection, "flag_id = ? AND event_id = ?", name, draft.event_id)):
+            found = connection.execute(f"SELECT event_id FROM events WHERE {NEWEST}", (name,)).fetchone()
+            if found and (known := _find(connection, "flag_id = ? AND event_id = ?", name, draft.event_id)):
                 return Receipt(known, repeated=True)
-            event = numbered(draft, last, keep)
-            if last and says_the_same(event, last):
-                return Receipt(last, repeated=True)
-            check_rules(event)
-            event, line = lined(event)
-            _insert(connection, event, line)
-        return Receipt(event)
+            if line.after != (found[0] if found else ""):
+                line = next_line(draft, _find(connection, NEWEST, name), keep)
+            if line.text:
+                _insert(connection, line.event, line.text)
+        return Receipt(line.event, repeated=not line.text)
 
     def _select(self, query: str, *values: object) -> list[tuple]:
         with self._lock, _calmly(self.path):
