@@ -1,8 +1,9 @@
 // The page's story: come in, wait for the model, ask, read, say what was good or wrong.
 
-import { bundled, byId, icon, longest, notice, say, setIcon, toast, words } from "./dom.js";
+import * as box from "./box.js";
 import { ConsentChange } from "./change.js";
 import * as controls from "./controls.js";
+import { bundled, byId, icon, longest, notice, say, toast, words } from "./dom.js";
 import * as receipts from "./receipts.js";
 import * as server from "./server.js";
 import * as sidebar from "./sidebar.js";
@@ -12,7 +13,6 @@ import { Thread } from "./thread.js";
 const LOADING_MS = 400;  // how often a loading model is asked after
 const QUIET_MS = 15000;  // a ready one
 const LOST_MS = 1500;  // a server that was not reached
-const RIGHT_TO_LEFT = /^\P{L}*[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}]/u;
 const NARROW = "(max-width: 760px)";
 
 let visitor = "";
@@ -51,7 +51,7 @@ export async function start(shell) {
     attempt,
     changed: async () => { await attempt(fetchDetails); thread.draw(); },
   });
-  prepareBox();
+  box.prepare({ ask, stop, isBusy: () => Boolean(answering) });
   controls.drawThemes();
   controls.drawHistory();
   byId("settings").addEventListener("close", () => controls.drawHistory());
@@ -178,7 +178,7 @@ async function open(id) {
   notice("");
   sidebar.closeSide();
   show(next);
-  focusBox();
+  box.focus();
   await attempt(fetchDetails);
 }
 
@@ -186,7 +186,7 @@ function startNew() {
   notice("");
   sidebar.closeSide();
   show(store.newConversation());
-  focusBox();
+  box.focus();
 }
 
 function removed(id) {
@@ -213,9 +213,9 @@ function addressed() {
 /** Asks after the message `parent`, by default the last one. */
 async function ask(text, parent = conversation.leaf) {
   if (!mayAsk()) return false;
-  if (!text.trim()) { hint(words.empty_hint); return false; }
+  if (!text.trim()) { box.hint(words.empty_hint); return false; }
   if (text.length > longest.message) {
-    hint(say("too_long", { length: text.length.toLocaleString("en"), longest: longest.message.toLocaleString("en") }));
+    box.hint(say("too_long", { length: text.length.toLocaleString("en"), longest: longest.message.toLocaleString("en") }));
     return false;
   }
   return answer(text.toWellFormed?.() ?? text, parent);
@@ -228,8 +228,8 @@ async function regenerate() {
 }
 
 function mayAsk() {
-  if (answering) hint(words.busy_hint);
-  else if (model.state !== "ready") hint(model.state === "failed" ? words.failed_title : words.loading_hint);
+  if (answering) box.hint(words.busy_hint);
+  else if (model.state !== "ready") box.hint(model.state === "failed" ? words.failed_title : words.loading_hint);
   else return true;
   return false;
 }
@@ -243,11 +243,11 @@ async function answer(question, parent) {
   const messages = question === null ? replaced : store.path(asked);
   const request = { visitor, conversation: asked.id, messages, question, controls: controls.current(), request: store.newId() };
   answering = { conversation: asked, request: request.request };
-  hint("");
+  box.hint("");
   notice("");
-  showBusy(true);
+  box.showBusy(true);
   thread.begin();
-  focusBox();
+  box.focus();
   const isShown = () => conversation === asked;
   let isTaken = question === null;
   let sentence = "";
@@ -258,7 +258,7 @@ async function answer(question, parent) {
         store.add(asked, step.question);
         asked.title ||= step.title;
         keep(asked);
-        if (isShown()) { named(asked); thread.draw(); thread.toLatest(); byId("message").value = ""; fitBox(); }
+        if (isShown()) { named(asked); thread.draw(); thread.toLatest(); box.write(""); }
       }
       if (step.html !== undefined && isShown()) thread.grow(step.html);
       if (step.answer) {
@@ -272,9 +272,9 @@ async function answer(question, parent) {
     if (question === null || !isTaken) asked.leaf = before;
   }
   answering = null;
-  showBusy(false);
+  box.showBusy(false);
   if (isShown()) thread.end(sentence);
-  if (sentence && !isTaken) hint(sentence);
+  if (sentence && !isTaken) box.hint(sentence);
   return isTaken;
 }
 
@@ -293,9 +293,9 @@ function named(which) {
 async function stop() {
   if (!answering || answering.isStopping) return;
   answering.isStopping = true;
-  hint(words.stopping);
+  box.hint(words.stopping);
   await attempt(() => server.call("stop", { visitor, request: answering.request }));
-  hint("");
+  box.hint("");
 }
 
 /** Takes the last question back: its text returns to the box. */
@@ -306,10 +306,9 @@ function undo() {
   conversation.leaf = question.parent;
   keep(conversation);
   thread.draw();
-  byId("message").value = question.text;
-  fitBox();
-  focusBox();
-  hint(words.undone);
+  box.write(question.text);
+  box.focus();
+  box.hint(words.undone);
 }
 
 function turnTo(message) {
@@ -350,50 +349,6 @@ async function fetchReceipts(answers) {
   });
 }
 
-// --- the box ---
-
-function prepareBox() {
-  const box = byId("message");
-  box.addEventListener("input", () => { fitBox(); hint(""); });
-  box.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    ask(box.value);
-  });
-  byId("composer").addEventListener("submit", (event) => {
-    event.preventDefault();
-    if (answering) stop();
-    else ask(box.value);
-  });
-  if (matchMedia("(hover: hover)").matches) focusBox();  // a phone would open its keyboard
-}
-
-function fitBox() {
-  const box = byId("message");
-  const highest = innerHeight * 0.4;
-  // dir="auto" would do it too, in a time that grows with the square of the text: a minute for a megabyte.
-  box.dir = RIGHT_TO_LEFT.test(box.value.slice(0, 500)) ? "rtl" : "ltr";
-  if (box.value.length > longest.message) { box.style.height = `${highest}px`; return; }
-  box.style.height = "auto";
-  box.style.height = `${Math.min(box.scrollHeight, highest)}px`;
-}
-
-function focusBox() {
-  byId("message").focus({ preventScroll: true });
-}
-
-function hint(text) {
-  byId("hint").textContent = text;
-}
-
-function showBusy(isBusy) {
-  const button = byId("send");
-  button.setAttribute("aria-label", isBusy ? words.stop : words.send);
-  button.title = isBusy ? words.stop : words.send;
-  button.classList.toggle("stopping", isBusy);
-  setIcon(button, isBusy ? "stop" : "up");
-}
-
 // --- keys and clicks ---
 
 function onKey(event) {
@@ -406,7 +361,7 @@ const DEEDS = {
   new: startNew,
   settings: () => controls.openSettings(consentChange),
   "toggle-side": sidebar.toggleSide,
-  latest: () => { thread.toLatest(); focusBox(); },
+  latest: () => { thread.toLatest(); box.focus(); },
 };
 
 function onClick(event) {
