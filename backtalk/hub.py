@@ -4,6 +4,7 @@
     head(dataset)                              where a dataset stands: commit, private or not; None: not there
     commit(dataset, {path: bytes}, message)    one commit, tried until it is confirmed or patience ends
     large_files(repo, commit)                  the sha256 of each large file of a model repository
+    hashes(dataset, commit)                    what proves that a file was read as it is there
 
 A name means a dataset, or a model repository with `kind="model"`. The client's many exceptions become one
 NetworkError with a calm sentence. What may pass by itself (409, 429, 5xx, a lost answer) is tried again with
@@ -148,6 +149,19 @@ def large_files(repo: str, commit: str, patience: float = PATIENCE_SECONDS) -> d
         return {entry.path: lfs.sha256 for entry in entries if (lfs := getattr(entry, "lfs", None))}
 
     return _patiently(ask, repo, patience)
+
+
+def hashes(
+    dataset: str, commit: str, patience: float = PATIENCE_SECONDS, *, kind: Kind = "dataset"
+) -> dict[str, str]:
+    """What each file at a commit hashes to, by path: a large one its sha256, any other its id in git."""
+
+    def ask() -> dict[str, str]:
+        entries = _api().list_repo_tree(dataset, repo_type=kind, revision=commit, recursive=True)
+        files: list[Any] = [entry for entry in entries if hasattr(entry, "blob_id")]  # folders have none
+        return {file.path: file.lfs.sha256 if file.lfs else file.blob_id for file in files}
+
+    return _patiently(ask, dataset, patience)
 
 
 def read(

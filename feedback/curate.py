@@ -10,10 +10,8 @@ training data is an error that lists the pairs.
 """
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -23,17 +21,14 @@ from backtalk.card import Card
 from backtalk.config import add_flags, from_sources, knob, to_plain
 from backtalk.errors import BacktalkError, WordsError
 from backtalk.files import sha256_of
-from backtalk.home import home
 from backtalk.verb import Parser, report_json
 from feedback import agreement, controls
 from feedback.agreement import ACCEPTED, AGREED, INCLUDED, NEW
 from feedback.candidate import Candidate
 from feedback.curated import Curated, Fates, write_set
 from feedback.decisions import Review
-from feedback.exchange import catch_up
+from feedback.fetch import sources_at_home
 from feedback.gather import Gathered, gather
-from feedback.outbox import NAME as OUTBOX
-from feedback.outbox import Outbox
 from feedback.replay import Replayed, read_replay, wanted
 from feedback.routes import teach
 from feedback.rows import FILES, Rows
@@ -239,15 +234,10 @@ def _control_tokens(tokenizer: Path | None) -> re.Pattern[str]:
 
 
 def _at_home() -> list[Path]:
-    """The sources of the state folder, with what others decided on the Hub in the meantime."""
-    places = [home() / OUTBOX, home() / "segments"]
-    found = [place for place in places if place.exists()]
+    """The sources of the state folder, with what others sent to the Hub in the meantime."""
+    found = sources_at_home()
     if not found:
         raise BacktalkError("There are no flags to curate. Visitors make them in: backtalk chat")
-    if places[0] in found:
-        with closing(Outbox(places[0])) as outbox:
-            if missed := catch_up(outbox):
-                print(missed, file=sys.stderr)
     return found
 
 

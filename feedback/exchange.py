@@ -5,8 +5,6 @@
     exchange.unconfirmed("flags")     what the Hub is not known to have; feedback/sync.py sends it
     exchange.fetch("flags", 30)       what others decided is here after this
 
-    catch_up(outbox)                  the same for a command: a sentence where the Hub was not reached
-
 A segment is `data/reviews/v1/2026-11-21/20261121T093001Z-1f0c9a2b-<sha12 of its rows>.jsonl`. A decision goes
 where its flag goes, so one on a safety flag only to the safety dataset; it stays here while its flag does,
 since its note may quote it. Sending, fetching, taking up: each may be repeated, each segment counts once.
@@ -18,15 +16,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from backtalk import hub
-from backtalk.errors import NetworkError
 from feedback.dataset import REVIEWS, SAFETY, VARIABLES, home_of, named
 from feedback.decisions import NAME, Decisions, Review, content_of
+from feedback.known import KnownFlags
 from feedback.outbox import Outbox
 from feedback.schema import now
 from feedback.segment import Segment, Segments, is_segment, segment_name
 
 READERS = 8
-PATIENCE_SECONDS = 30.0  # of somebody who waits at a terminal
 
 Look = tuple[int, int]
 
@@ -37,7 +34,7 @@ class Exchange:
     def __init__(self, outbox: Outbox) -> None:
         self.decisions = Decisions(outbox.path.with_name(NAME))
         self.refused: list[str] = []  # why lines of others were not taken in
-        self._outbox = outbox
+        self._known = KnownFlags(outbox)
         self._segments = Segments(outbox)
         self._fetched: dict[str, str] = {}  # by dataset: the commit that was looked through
         self._all_sealed: Look | None = None  # the file of decisions when nothing of it was left to seal
@@ -107,7 +104,7 @@ class Exchange:
 
     def _dataset(self, review: Review) -> str:
         """Where a decision goes: with its flag. One that is not here may be unsafe, for all that we know."""
-        history = self._outbox.history(review.flag_id)
+        history = self._known.history(review.flag_id)
         if not history:
             return SAFETY
         stays = history[-1].op == "retract" or not history[-1].consent.scope
@@ -123,19 +120,6 @@ class Exchange:
         except FileNotFoundError:
             return None
         return found.st_mtime_ns, found.st_size
-
-
-def catch_up(outbox: Outbox, patience: float = PATIENCE_SECONDS) -> str:
-    """Fetches what others decided, where a dataset is named; returns what kept it from doing so, in words."""
-    exchange, faults = Exchange(outbox), []
-    for dataset in VARIABLES:
-        if named(dataset) and hub.has_token():
-            try:
-                exchange.fetch(dataset, patience)
-            except NetworkError as fault:
-                faults.append(str(fault))
-    told = f"Decisions of others may be missing: {' '.join(dict.fromkeys(faults))}" if faults else ""
-    return " ".join(filter(None, [told, *exchange.refused]))
 
 
 def _left(end: float) -> float:

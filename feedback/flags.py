@@ -21,6 +21,9 @@ from rich.text import Text
 from backtalk.errors import WordsError
 from backtalk.home import home
 from backtalk.verb import Parser, report_json
+from feedback.fetch import can_fetch, catch_up
+from feedback.fetched import Fetched
+from feedback.known import KnownFlags
 from feedback.outbox import NAME, Outbox
 from feedback.schema import VERDICTS, FlagEvent, Message, to_row
 from feedback.sending import add_sync
@@ -55,10 +58,10 @@ def escaped(text: str) -> str:
 def list_flags(args: argparse.Namespace) -> int:
     if args.reason:
         taxonomy().reason(args.reason)  # a typo is an error, not an empty table
-    with _outbox() as outbox:
-        chosen = (event for event in outbox.standing() if _fits(event, args)) if outbox else iter(())
+    with opened_flags() as known:
+        chosen = (event for event in known.standing() if _fits(event, args)) if known else iter(())
         flags = list(islice(chosen, args.limit))
-        total = outbox.counts().standing if outbox else 0
+        total = known.count() if known else 0
     if flags:
         _print_table(flags)
         print(f"{len(flags)} of {total} flags, the newest first. One of them whole: backtalk flags show FLAG")
@@ -70,9 +73,9 @@ def list_flags(args: argparse.Namespace) -> int:
 
 
 def show_flag(args: argparse.Namespace) -> int:
-    with _outbox() as outbox:
-        name = _named(outbox, args.flag)
-        events = outbox.history(name) if outbox else []
+    with opened_flags() as known:
+        name = _named(known, args.flag)
+        events = known.history(name) if known else []
     last = events[-1]
     for line in (*_state(last), *_history(events)):
         print(escaped(line))
@@ -117,20 +120,27 @@ def _positive(text: str) -> int:
 
 
 @contextmanager
-def _outbox() -> Iterator[Outbox | None]:
-    """The outbox of the state folder, None where nobody has flagged yet."""
+def opened_flags() -> Iterator[KnownFlags | None]:
+    """The flags of the state folder; None where nobody has flagged yet and nothing was ever fetched.
+
+    What others sent is fetched the first time; later it is as the last sync, review or curate left it.
+    """
     path = home() / NAME
-    if not path.exists():
+    if not path.exists() and not can_fetch():
         yield None
         return
-    with closing(Outbox(path)) as outbox:
-        if outbox.notice:
-            print(outbox.notice, file=sys.stderr)
-        yield outbox
+    with closing(Outbox(path)) as outbox, closing(Fetched.beside(outbox)) as fetched:
+        missed = catch_up(outbox) if can_fetch() and not fetched.heads() else ""
+        for notice in filter(None, (outbox.notice, missed)):
+            print(notice, file=sys.stderr)
+        known = KnownFlags(outbox, fetched)
+        yield known
+        for refusal in known.refused:
+            print(refusal, file=sys.stderr)
 
 
-def _named(outbox: Outbox | None, prefix: str) -> str:
-    found = outbox.find(prefix) if outbox and prefix else []
+def _named(known: KnownFlags | None, prefix: str) -> str:
+    found = known.find(prefix) if known and prefix else []
     if len(found) == 1:
         return found[0]
     if found:

@@ -24,6 +24,7 @@ from feedback.curated import FILES
 from feedback.dataset import VARIABLES, named
 from feedback.decisions import Decisions
 from feedback.erase import erase, events_in, teaches, without
+from feedback.known import KnownFlags
 from feedback.outbox import NAME, Outbox
 from feedback.retract import withdrawal
 from feedback.segment import Segments
@@ -78,7 +79,7 @@ def purge(flag: str) -> Purged:
 
 
 def _whole_id(outbox: Outbox, flag: str) -> str:
-    found = outbox.find(flag) if flag else []
+    found = KnownFlags(outbox).find(flag) if flag else []
     if len(found) > 1:
         raise WordsError(
             f"'{flag[:ID_LENGTH]}' begins several ids: {', '.join(found[:3])} ... Give more of it."

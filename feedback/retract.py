@@ -12,6 +12,7 @@ from dataclasses import replace
 from backtalk.errors import WordsError
 from backtalk.home import home
 from backtalk.verb import Parser, report_json
+from feedback.known import KnownFlags
 from feedback.outbox import NAME, Outbox
 from feedback.schema import FlagEvent, new_event_id, now
 
@@ -27,8 +28,9 @@ def main(argv: list[str]) -> int:
     parser.add_json()
     args = parser.parse_args(argv)
     with closing(Outbox(home() / NAME)) as outbox:
-        name = named(outbox, args.flag)
-        receipt = outbox.save(withdrawal(outbox.history(name)[-1]))
+        known = KnownFlags(outbox)
+        name = named(known, args.flag)
+        receipt = outbox.save(withdrawal(known.history(name)[-1]))
     print(f"Flag {name} is withdrawn.")
     print(
         "What used it is listed by: backtalk trace FLAG. Its texts go for good by: backtalk flags purge FLAG"
@@ -38,9 +40,9 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def named(outbox: Outbox, prefix: str) -> str:
+def named(known: KnownFlags, prefix: str) -> str:
     """The one flag here whose id begins so."""
-    found = outbox.find(prefix) if prefix else []
+    found = known.find(prefix) if prefix else []
     if len(found) == 1:
         return found[0]
     if found:

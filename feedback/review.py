@@ -5,7 +5,8 @@
 
 Flags on which two maintainers decided apart come first, then the most valuable; near-duplicates at once.
 Contributors' words are shown as plain text. Without a terminal the keys are read from lines, so that a script
-can decide too. Where a dataset is set, decisions of others are fetched first, and yours are sent at the end.
+can decide too. Where a dataset is set, everybody's flags and decisions are fetched first, and yours are sent
+at the end.
 """
 
 import getpass
@@ -18,8 +19,10 @@ from backtalk.home import home
 from backtalk.verb import Parser, report_json
 from feedback.dataset import VARIABLES, named
 from feedback.decisions import Conflict, Decisions, OvertakenError, Review
-from feedback.exchange import catch_up
+from feedback.fetch import can_fetch, catch_up
+from feedback.fetched import Fetched
 from feedback.flags import escaped
+from feedback.known import KnownFlags
 from feedback.outbox import NAME, Outbox
 from feedback.schema import FlagEvent
 from feedback.sync import Sync, status
@@ -50,13 +53,16 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--by", default="", metavar="NAME", help="who decides (default: your name here)")
     parser.add_json()
     args = parser.parse_args(argv)
-    if not (home() / NAME).exists():
+    if not (home() / NAME).exists() and not can_fetch():
         raise BacktalkError("There are no flags to review. Visitors make them in: backtalk chat")
-    with closing(Outbox(home() / NAME)) as outbox:
+    with closing(Outbox(home() / NAME)) as outbox, closing(Fetched.beside(outbox)) as fetched:
         if missed := catch_up(outbox):
             print(missed, file=sys.stderr)
-        queue = Queue(outbox, Decisions.at_home(), args.by or getpass.getuser())
+        known = KnownFlags(outbox, fetched)
+        queue = Queue(known, Decisions.at_home(), args.by or getpass.getuser())
         done = Session(queue, read_key, read_line).run()
+        for refusal in known.refused:
+            print(refusal, file=sys.stderr)
         print(f"{done} decided.")
         if done and any(map(named, VARIABLES)):
             Sync(outbox).flush(SEND_SECONDS)
@@ -69,9 +75,9 @@ def main(argv: list[str]) -> int:
 class Queue(Desk):
     """A maintainer's desk with the flags on top on which others decided apart."""
 
-    def __init__(self, outbox: Outbox, decisions: Decisions, by: str) -> None:
-        super().__init__(outbox, decisions, by)
-        self._flags, self._known = outbox, decisions
+    def __init__(self, flags: KnownFlags, decisions: Decisions, by: str) -> None:
+        super().__init__(flags, decisions, by)
+        self._known_flags, self._known = flags, decisions
         self.conflicts: dict[str, Conflict] = {}
 
     def queue(self) -> list[Group]:
@@ -81,7 +87,7 @@ class Queue(Desk):
         apart = [
             Group((flag,), (conflict.stands,), conflict.stands.state, False, ("apart",))
             for name, conflict in self.conflicts.items()
-            if name not in there and (flag := self._flags.current(name))
+            if name not in there and (flag := self._known_flags.current(name))
         ]
         return [*apart, *undecided]
 

@@ -21,12 +21,13 @@ def fold(events: Iterable[FlagEvent]) -> dict[str, FlagEvent]:
     newest: dict[str, FlagEvent] = {}
     for event in events:
         known = newest.get(event.flag_id)
-        if known is None or _rank(event) > _rank(known):
+        if known is None or rank(event) > rank(known):
             newest[event.flag_id] = event
     return {name: newest[name] for name in sorted(newest) if newest[name].op != "retract"}
 
 
-def _rank(event: FlagEvent) -> tuple[int, bool, str, str]:
+def rank(event: FlagEvent) -> tuple[int, bool, str, str]:
+    """What to compare events of one flag by: the highest stands."""
     # Two replicas can give the same revision: then a retraction wins, else the later event.
     return event.revision, event.op == "retract", event.created_at, event.event_id
 

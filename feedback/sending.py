@@ -1,4 +1,4 @@
-"""`backtalk flags sync`: flags and decisions go to the Hub now, and decisions of others come from there.
+"""`backtalk flags sync`: flags and decisions go to the Hub now, and those of others come from there.
 
 backtalk flags sync
 backtalk flags sync --compact       a maintainer's: segments older than a day become shards
@@ -13,7 +13,7 @@ from backtalk.home import home
 from backtalk.verb import Parser, report_json
 from feedback.compact import compact
 from feedback.dataset import VARIABLES, named
-from feedback.exchange import catch_up
+from feedback.fetch import catch_up
 from feedback.outbox import NAME, Outbox
 from feedback.segment import Course
 from feedback.sync import Sync, status
@@ -22,7 +22,7 @@ from feedback.volume import Keeper, mounted
 
 def add_sync(verbs: "argparse._SubParsersAction[Parser]") -> None:
     """Adds the verb to those of `backtalk flags`."""
-    purpose = "send consented flags and decisions to the Hub, and fetch decisions of others"
+    purpose = "send consented flags and decisions to the Hub, and fetch those of others"
     parser = verbs.add_parser("sync", help=purpose, description=purpose, example="backtalk flags sync")
     parser.add_argument(
         "--compact", action="store_true", help="then merge what is older than a day into shards (maintainers)"
@@ -56,7 +56,7 @@ def _send() -> Course:
 
 
 def _exchange(outbox: Outbox) -> tuple[bool, str]:
-    """Whether it was ours to send, and what kept others' decisions from coming in."""
+    """Whether it was ours to send, and what kept those of others from coming in."""
     folder = mounted()
     keeper = Keeper(outbox, folder) if folder else None
     if keeper:

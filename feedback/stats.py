@@ -13,6 +13,7 @@ from backtalk.errors import BacktalkError, WordsError
 from backtalk.home import home
 from backtalk.verb import Parser, report_json
 from feedback import controls
+from feedback.fetch import sources_at_home
 from feedback.flags import escaped
 from feedback.gather import gather
 from feedback.insights import FEWEST, Insights, look, plain
@@ -33,7 +34,7 @@ def main(argv: list[str]) -> int:
         action="append",
         type=Path,
         metavar="PATH",
-        help="an outbox, a .jsonl file or a folder of them (default: the outbox of the state folder)",
+        help="an outbox, a .jsonl file or a folder of them (default: those of the state folder)",
     )
     parser.add_argument(
         "--answers",
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     if args.plot and args.plot.suffix not in PICTURES:
         raise WordsError(f"--plot writes {', '.join(PICTURES)}; '{args.plot.name}' was given.")
-    gathered = gather(args.sources or [_outbox()], controls.pattern())
+    gathered = gather(args.sources or _at_home(), controls.pattern())
     insights = look(gathered, home() / "curated", args.answers)
     for line in told(insights):
         print(escaped(line))
@@ -130,10 +131,12 @@ def _label(reason: str) -> str:
     return taxonomy().reason(reason).label
 
 
-def _outbox() -> Path:
-    if not (home() / NAME).exists():
+def _at_home() -> list[Path]:
+    """Everybody's flags; a Hub that is away is asked once, since what is here can be counted at once."""
+    found = sources_at_home(patience=0)
+    if not found:
         raise BacktalkError("There are no flags to count. Visitors make them in: backtalk chat")
-    return home() / NAME
+    return found
 
 
 def _what_waits() -> str:

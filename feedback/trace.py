@@ -19,6 +19,7 @@ from backtalk.errors import WordsError
 from backtalk.files import read_json, read_jsonl
 from backtalk.home import home
 from backtalk.verb import Parser, report_json
+from feedback.known import KnownFlags
 from feedback.outbox import NAME as OUTBOX
 from feedback.outbox import Outbox
 
@@ -187,7 +188,7 @@ def _flags_of_outbox() -> Iterator[tuple[str, str]]:
     path = home() / OUTBOX
     if path.exists():
         with closing(Outbox(path)) as outbox:
-            yield from ((event.flag_id, event.message_id) for event in outbox.events())
+            yield from ((event.flag_id, event.message_id) for event in KnownFlags(outbox).events())
 
 
 def _answered_by(flags: Iterable[str], lineage: Lineage) -> list[Made]:
@@ -196,7 +197,8 @@ def _answered_by(flags: Iterable[str], lineage: Lineage) -> list[Made]:
     if not path.exists():
         return []
     with closing(Outbox(path)) as outbox:
-        hashes = {event.model.gguf_sha256 for flag in flags for event in outbox.history(flag)}
+        known = KnownFlags(outbox)
+        hashes = {event.model.gguf_sha256 for flag in flags for event in known.history(flag)}
     return [made for made in lineage.made if made.hashes & hashes]
 
 

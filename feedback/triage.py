@@ -1,6 +1,6 @@
 """Triage: which undecided flags a maintainer sees first, what belongs together, and what looks odd.
 
-    desk = Desk(outbox, Decisions.at_home(), by="ada")
+    desk = Desk(KnownFlags(outbox), Decisions.at_home(), by="ada")
     for group in desk.queue():
         desk.decide(group, "accepted")
     desk.undo()
@@ -19,6 +19,7 @@ from feedback.agreement import NEW
 from feedback.candidate import Candidate
 from feedback.controls import pattern
 from feedback.decisions import Decisions, Review, matter_of
+from feedback.known import KnownFlags
 from feedback.outbox import Outbox
 from feedback.saving import MANY_AN_HOUR
 from feedback.schema import SEVERITIES, FlagEvent
@@ -62,17 +63,17 @@ class Decided:
 
 
 class Desk:
-    """One maintainer's work on the flags of this machine."""
+    """One maintainer's work on the flags that this machine knows."""
 
-    def __init__(self, outbox: Outbox, decisions: Decisions, by: str) -> None:
-        self._outbox = outbox
+    def __init__(self, flags: Outbox | KnownFlags, decisions: Decisions, by: str) -> None:
+        self._flags = flags
         self._decisions = decisions
         self._by = by
         self._done: list[Decided] = []
 
     def queue(self) -> list[Group]:
         """The undecided flags in groups, the most valuable first."""
-        return queue(self._outbox.standing(), self._decisions.standing())
+        return queue(self._flags.standing(), self._decisions.standing())
 
     def decide(self, group: Group, state: str, note: str = "", correction: str = "") -> None:
         """Decides on every flag of the group; OvertakenError if somebody has, since the queue was made."""

@@ -19,7 +19,8 @@ from backtalk.cli import main
 from backtalk.home import home
 from feedback.dataset import CARD, FLAGS, REVIEWS, SAFETY, readme, with_reviews
 from feedback.decisions import Decisions, Review, content_of, matter_of, to_row
-from feedback.exchange import Exchange, catch_up
+from feedback.exchange import Exchange
+from feedback.fetch import catch_up
 from feedback.outbox import NAME, Outbox
 from feedback.schema import Consent, FlagEvent
 from feedback.sync import Sync, status
@@ -251,7 +252,7 @@ def test_a_hub_that_is_away_is_told_and_what_is_here_is_used(
 ) -> None:
     laptop = machine("laptop")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    assert "Decisions of others may be missing" in catch_up(laptop, patience=0)
+    assert "Flags and decisions of others may be missing" in catch_up(laptop, patience=0)
 
 
 def test_a_card_from_before_learns_of_decisions_and_keeps_what_was_written(
