@@ -2,9 +2,9 @@
 
     language_share("Where is my order? Danke!", "en")
 
-A text is looked at sentence by sentence. A sentence is in the language with most of its small words; one without any,
-such as a list of names or a line of code, says nothing and is left out of the count, unless its script
-is another.
+A text is looked at sentence by sentence. A sentence is in the language with most of its small words; one
+without any, such as a list of names or a line of code, says nothing and is left out of the count, unless its
+script is another.
 """
 
 import re
