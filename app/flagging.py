@@ -1,8 +1,8 @@
 """Flags at the desk: a click on an answer of the signed transcript becomes an event on disk.
 
 What a flag records of the answer comes from the verified transcript, never from the page: the page names the
-message and brings the choice. "Saved" is what `save` returns, and it returns after the commit. Of the earlier
-turns, ids and number are recorded; their text is stored only under a stored consent that covers it.
+message and brings the choice. "Saved" is what `save` returns, and it returns after the commit. What of the
+earlier turns is stored, consent decides: feedback/revisions.py.
 """
 
 import re
@@ -19,7 +19,7 @@ from backtalk import hub
 from backtalk.errors import BacktalkError, FlagError
 from backtalk.home import has_lasting_secret, home, on_space, secret
 from feedback import schema
-from feedback.consenting import THREAD, flags_given, follow_consent, is_same
+from feedback.consenting import flags_given, follow_consent, is_same
 from feedback.outbox import NAME, Outbox
 from feedback.saving import Choice, FlaggedMessage, preview, save_flag
 from feedback.schema import FlagEvent
@@ -86,7 +86,7 @@ class Flagging:
         message = flagged_message(visitor, messages, message_id)
         said = self._unhurried(message, _choice(choice))
         with self._saving:
-            receipt = save_flag(outbox, _as_consented(outbox, message, said), said)
+            receipt = save_flag(outbox, message, said)
         withdrawn = receipt.event.op == "retract"
         return {
             "saved": receipt.sentence,
@@ -99,7 +99,7 @@ class Flagging:
         """What `save` would store: every text as it would be written, cut where something was masked."""
         outbox, _ = self._opened()
         message, said = flagged_message(visitor, messages, message_id), _choice(choice)
-        return _for_preview(preview(outbox, _as_consented(outbox, message, said), said))
+        return _for_preview(preview(outbox, message, said))
 
     def agree(self, visitor: str, messages: Sequence[Message], consent: Any, everywhere: bool = False) -> int:
         """Puts this visitor's flags on these messages under a consent; returns how many flags it changed.
@@ -114,7 +114,7 @@ class Flagging:
             said = replace(said, training=False)
         with self._saving:
             here = self._flags(visitor, messages)
-            if said.scope != THREAD:
+            if said.scope != schema.THREAD:
                 changed = [follow_consent(outbox, event, said) for event in here.values()]
             else:
                 changed = [self._add_turns(visitor, messages, event, said) for event in here.values()]
@@ -199,15 +199,6 @@ def flagged_message(visitor: str, messages: Sequence[Message], message_id: str) 
         model=schema.Model(**answer.model),
         sampling=schema.Sampling(**answer.sampling),
     )
-
-
-def _as_consented(outbox: Outbox, message: FlaggedMessage, choice: Choice) -> FlaggedMessage:
-    """The message, with the earlier turns only where the choice or the consent stored before covers them."""
-    consent = choice.consent
-    if consent is None:
-        history = outbox.history(schema.flag_id(message.contributor.pseudonym, message.message_id))
-        consent = history[-1].consent if history else schema.Consent()
-    return message if consent.scope == THREAD else message.question_only()
 
 
 def _sent(sent: Mapping[str, Any]) -> schema.Sent:

@@ -12,10 +12,7 @@ not for training.
 from dataclasses import replace
 
 from feedback.outbox import Outbox
-from feedback.revisions import follow
-from feedback.schema import SCOPES, Consent, FlagEvent, new_event_id, now
-
-HERE, FLAG_ONLY, THREAD = SCOPES
+from feedback.schema import FLAG_ONLY, HERE, THREAD, Consent, FlagEvent, new_event_id, now
 
 
 def flags_given(outbox: Outbox, contributor: str) -> list[FlagEvent]:
@@ -53,12 +50,8 @@ def is_same(consent: Consent, other: Consent) -> bool:
 
 
 def _under(event: FlagEvent, consent: Consent) -> FlagEvent:
-    """A draft that repeats the event under another consent, without the turns that it leaves out."""
-    draft = replace(event, event_id=new_event_id(), created_at=now(), revision=0, consent=consent)
-    if consent.scope == THREAD:
-        return draft
-    question_only = follow(replace(draft, consent=replace(consent, scope=FLAG_ONLY)), None)
-    return replace(question_only, consent=consent, revision=0)
+    """A draft that repeats the event under another consent; saving it leaves out what that does not cover."""
+    return replace(event, event_id=new_event_id(), created_at=now(), revision=0, consent=consent)
 
 
 def _sealed_consent(outbox: Outbox, flag: str) -> Consent | None:

@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 from functools import partial
 
 from backtalk.errors import FlagError
-from feedback.schema import FlagEvent, Message, Redaction, Shown, content_hash
+from feedback.schema import THREAD, FlagEvent, Message, Redaction, Shown, content_hash
 
 
 def fold(events: Iterable[FlagEvent]) -> dict[str, FlagEvent]:
@@ -50,7 +50,7 @@ def numbered(draft: FlagEvent, last: FlagEvent | None, keep: Iterable[str] = ())
     event = _carry_over(draft, last, keep) if last else draft
     op = "retract" if draft.op == "retract" else "amend" if stands else "create"
     revision = max(draft.revision, last.revision if last else 0) + 1
-    return _within_consent(replace(event, revision=revision, op=op, content_hash=""))
+    return within_consent(replace(event, revision=revision, op=op, content_hash=""))
 
 
 def _carry_over(event: FlagEvent, last: FlagEvent, keep: Iterable[str]) -> FlagEvent:
@@ -66,10 +66,14 @@ def _carry_over(event: FlagEvent, last: FlagEvent, keep: Iterable[str]) -> FlagE
     return replace(event, **{name: getattr(last, name) for name in kept}, redactions=tuple(redactions))
 
 
-def _within_consent(event: FlagEvent) -> FlagEvent:
-    """Without the earlier turns where consent leaves them out: what is stored may be sent as it is."""
+def within_consent(event: FlagEvent) -> FlagEvent:
+    """Without the earlier turns where consent does not cover them: their ids and their number are recorded.
+
+    So what is stored may be sent as it is, and of a visitor who was not asked yet, nothing but the question
+    and the answer is written down.
+    """
     shown = event.shown
-    if event.consent.scope != "flag_only" or len(shown.messages) < 2:
+    if event.consent.scope == THREAD or len(shown.messages) < 2:
         return event
     question = shown.messages[-1]
     whole = all(name == question.id for name in event.sent.message_ids)

@@ -19,7 +19,7 @@ from backtalk import __version__
 from backtalk.errors import FlagError
 from feedback.outbox import Outbox, Receipt
 from feedback.redact import masked_event
-from feedback.revisions import follow
+from feedback.revisions import follow, within_consent
 from feedback.schema import (
     MOST_MESSAGES,
     MOST_REVISIONS,
@@ -51,7 +51,7 @@ MANY_AN_HOUR = 30  # flags of one contributor: more are saved, and not trained o
 class FlaggedMessage:
     """Everything about an answer that a flag records; `shown` is what stood above it, the question last.
 
-    `omitted` counts the messages before those in `shown`, which are not given along.
+    What of it is kept, consent decides (feedback/revisions.py).
     """
 
     contributor: Contributor
@@ -67,12 +67,6 @@ class FlaggedMessage:
     turn_index: int = 0
     message_at: str = ""
     app_commit: str = ""
-    omitted: int = 0
-
-    def question_only(self) -> "FlaggedMessage":
-        """Without the earlier turns: their ids and their number are recorded, their text is not."""
-        question = tuple(self.shown[-1:])
-        return replace(self, shown=question, omitted=self.omitted + len(self.shown) - len(question))
 
 
 @dataclass(frozen=True)
@@ -99,12 +93,12 @@ class Choice:
 
 def save_flag(outbox: Outbox, message: FlaggedMessage, choice: Choice) -> Receipt:
     """Saves the choice as the next event of the flag; returns once it is on disk."""
-    return outbox.save(draft(message, choice), keep=unchanged(choice))
+    return outbox.save(_covered(outbox, message, choice), keep=unchanged(choice))
 
 
 def preview(outbox: Outbox, message: FlaggedMessage, choice: Choice) -> FlagEvent:
     """The event as `save_flag` would store it now, masked and within its consent; nothing is stored."""
-    event = masked_event(draft(message, choice))
+    event = masked_event(_covered(outbox, message, choice))
     before = outbox.history(event.flag_id)
     event = follow(event, before[-1] if before else None, unchanged(choice))
     check_rules(event)
@@ -131,7 +125,7 @@ def draft(message: FlaggedMessage, choice: Choice) -> FlagEvent:
     reasons = tuple(_reason(name) for name in choice.reasons or ())
     return replace(
         event,
-        shown=_newest(message.shown, message.omitted),
+        shown=_newest(message.shown),
         sent=message.sent,
         answer=message.answer,
         verdict=choice.verdict,
@@ -144,6 +138,15 @@ def draft(message: FlaggedMessage, choice: Choice) -> FlagEvent:
         preview_shown=choice.preview_shown,
         extras=choice.extras or Extras(),
     )
+
+
+def _covered(outbox: Outbox, message: FlaggedMessage, choice: Choice) -> FlagEvent:
+    """The draft under the consent that it will have: nobody waits for the masking of what is left out."""
+    event = draft(message, choice)
+    if choice.consent is None and len(event.shown.messages) > 1:
+        before = outbox.history(event.flag_id)
+        event = replace(event, consent=before[-1].consent if before else Consent())
+    return within_consent(event)
 
 
 def _check(choice: Choice) -> None:
@@ -213,7 +216,7 @@ def _share_changed(before: Sequence[str], after: Sequence[str]) -> float:
     return round(1 - 2 * common / max(1, len(before) + len(after)), 4)
 
 
-def _newest(shown: Sequence[Message], omitted: int) -> Shown:
+def _newest(shown: Sequence[Message]) -> Shown:
     """The newest messages that an event has room for; a long conversation can be flagged too."""
     kept: list[Message] = []
     room = MOST_SHOWN
@@ -222,7 +225,7 @@ def _newest(shown: Sequence[Message], omitted: int) -> Shown:
         if room < 0 or len(kept) == MOST_MESSAGES:
             break
         kept.append(message)
-    return Shown(tuple(reversed(kept)), omitted=omitted + len(shown) - len(kept))
+    return Shown(tuple(reversed(kept)), omitted=len(shown) - len(kept))
 
 
 def _milliseconds(earlier: str, later: str) -> int:

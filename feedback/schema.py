@@ -43,7 +43,7 @@ OPS = ("create", "amend", "retract")
 VERDICTS = ("good", "bad", "mixed")
 SEVERITIES = ("", "minor", "major", "critical")
 HISTORY_MODES = ("", "full", "last_n", "off")
-SCOPES = ("", "flag_only", "flag+thread")
+SCOPES = HERE, FLAG_ONLY, THREAD = "", "flag_only", "flag+thread"  # how much of a flag may leave
 
 
 @dataclass(frozen=True, slots=True)

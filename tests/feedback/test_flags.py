@@ -12,7 +12,7 @@ from backtalk.home import home
 from feedback.flags import main
 from feedback.outbox import NAME, Outbox
 from feedback.saving import Choice, FlaggedMessage, save_flag
-from feedback.schema import Model
+from feedback.schema import THREAD, Consent, Model
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def flags(message: FlaggedMessage) -> list[str]:
     """Three flags in the state folder: good, bad, bad by another model."""
     other = replace(message.model, name="llama-3.2-1b", repo="someone/llama")
     choices = [
-        (message, Choice("good", ("clear",))),
+        (message, Choice("good", ("clear",), consent=Consent("1", THREAD, True))),
         (replace(message, message_id="b"), Choice("bad", ("outdated", "too_long"), comment="It is 45 days.")),
         (replace(message, message_id="c", model=other), Choice("bad", ("slow",), severity="minor")),
     ]
@@ -64,10 +64,13 @@ def test_one_flag_is_shown_whole(flags: list[str], capsys: pytest.CaptureFixture
         "outdated, too_long",
         "It is 45 days.",
         "mini-Q8_0.gguf",
-        "user, not sent",
+        "2 earlier not kept",
     ):
         assert words in shown
     assert "none: it stays on this machine" in shown and "history last_n, 52 tokens" in shown
+    assert main(["show", flags[0]]) == 0
+    shown = capsys.readouterr().out
+    assert "user, not sent\n    My order is 4821." in shown and "consent    flag+thread" in shown
 
 
 def test_the_history_of_a_flag_is_told_even_when_it_was_withdrawn(

@@ -7,19 +7,33 @@ import pytest
 
 from backtalk.errors import FlagError
 from feedback.outbox import Outbox
-from feedback.saving import Choice, FlaggedMessage, draft, save_flag
-from feedback.schema import MOST_MESSAGES, MOST_SHOWN, Consent, Extras, Message
+from feedback.saving import Choice, FlaggedMessage, draft, preview, save_flag
+from feedback.schema import MOST_MESSAGES, MOST_SHOWN, THREAD, Consent, Extras, Message
+
+WHOLE = Consent("1", THREAD, True, "", "2026-11-20T10:00:00.000Z")
 
 
 def test_the_first_click_is_a_whole_flag(outbox: Outbox, message: FlaggedMessage) -> None:
-    receipt = save_flag(outbox, message, Choice("bad"))
+    receipt = save_flag(outbox, message, Choice("bad", consent=WHOLE))
     event = outbox.current(receipt.flag_id)
     assert event is not None and event == receipt.event
-    assert (event.op, event.revision, event.verdict, event.consent) == ("create", 1, "bad", Consent())
+    assert (event.op, event.revision, event.verdict, event.consent) == ("create", 1, "bad", WHOLE)
     assert event.shown.messages == message.shown and event.sent.message_ids == ("m3",)
     assert event.model == message.model and event.sampling == message.sampling
     assert event.answer == message.answer and event.time_to_flag_ms > 0
     assert receipt.sentence == "Saved on this machine."
+
+
+def test_before_anybody_was_asked_no_earlier_turn_is_written_down(
+    outbox: Outbox, message: FlaggedMessage
+) -> None:
+    event = save_flag(outbox, message, Choice("bad")).event
+    assert event.consent == Consent() and event.answer == message.answer
+    assert (event.shown.messages, event.shown.omitted) == (message.shown[-1:], 2)
+    assert preview(outbox, message, Choice("good")).shown == event.shown
+    later = save_flag(outbox, message, Choice("bad", consent=WHOLE)).event
+    again = save_flag(outbox, message, Choice("good")).event  # under the consent that was stored
+    assert later.shown.messages == again.shown.messages == message.shown
 
 
 def test_what_is_not_named_stays_while_the_verdict_does(outbox: Outbox, message: FlaggedMessage) -> None:
@@ -93,7 +107,7 @@ def test_a_reason_brings_its_hazard_along(outbox: Outbox, message: FlaggedMessag
 
 def test_a_conversation_of_ten_thousand_turns_can_be_flagged(outbox: Outbox, message: FlaggedMessage) -> None:
     shown = tuple(Message(f"t{n}", "user", f"turn {n}") for n in range(20_000))
-    kept = save_flag(outbox, replace(message, shown=shown), Choice("bad")).event.shown
+    kept = save_flag(outbox, replace(message, shown=shown), Choice("bad", consent=WHOLE)).event.shown
     assert kept.messages == shown[-MOST_MESSAGES:]
     assert kept.omitted == 20_000 - MOST_MESSAGES
 
@@ -103,7 +117,9 @@ def test_a_message_that_has_no_room_is_left_out_with_all_before_it(
 ) -> None:
     huge = Message("m0", "user", "x" * (MOST_SHOWN + 1))
     kept = save_flag(
-        outbox, replace(message, shown=(message.shown[0], huge, message.shown[2])), Choice("bad")
+        outbox,
+        replace(message, shown=(message.shown[0], huge, message.shown[2])),
+        Choice("bad", consent=WHOLE),
     )
     assert kept.event.shown.messages == (message.shown[2],)
     assert kept.event.shown.omitted == 2
