@@ -7,7 +7,7 @@ import pytest
 
 from backtalk import hub as door
 from backtalk.errors import NetworkError
-from tests.hub.api import Answer, Token
+from tests.hub.call import Answer, Token
 from tests.hub.faults import Fault, cut, status
 from tests.hub.server import Hub
 

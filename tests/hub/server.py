@@ -19,7 +19,8 @@ from threading import Lock, Thread
 from types import TracebackType
 from urllib.parse import parse_qs, urlsplit
 
-from tests.hub.api import EVERYTHING, Answer, Api, Request, Token, answer_json
+from tests.hub.api import Api
+from tests.hub.call import EVERYTHING, Answer, Request, Token, answer_json
 from tests.hub.faults import Fault, Faults
 from tests.hub.store import Refused, Store
 

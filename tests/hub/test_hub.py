@@ -14,7 +14,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from tests.hub.api import Token
+from tests.hub.call import Token
 from tests.hub.elsewhere import python, run
 from tests.hub.faults import cut, late, status
 from tests.hub.server import Hub
