@@ -1,0 +1,84 @@
+"""The loss over the learned tokens alone, without ever holding the logits of a whole batch.
+
+Two facts make this cheap: most tokens of a conversation are its prompt, which is not learned, and the output
+matrix is frozen, so the gradient of the hidden states is all that is wanted. It is computed together with the
+loss, some hundred tokens at a time, and waits there for the backward pass.
+"""
+
+from typing import Any
+
+import torch
+
+from training.render import IGNORED
+
+LOGITS_AT_ONCE = 2**25  # numbers: 128 MiB in float32
+WIDENED_AT_ONCE = 2**24  # numbers of the matrix, where it is held in a narrower type: 64 MiB in float32
+UNUSUAL = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier",
+           "logits_scaling")  # fmt: skip
+
+
+def can_learn_by_places(model: Any) -> bool:
+    """True where the logits are the output matrix times the hidden states, and that matrix is frozen."""
+    config = model.config.get_text_config()
+    head = model.get_output_embeddings()
+    return (
+        isinstance(head, torch.nn.Linear)
+        and head.bias is None
+        and not head.weight.requires_grad
+        and all(getattr(config, name, None) is None for name in UNUSUAL)
+        and not getattr(config, "output_router_logits", False)
+    )
+
+
+def summed_loss(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy summed over the places whose next token is learned.
+
+    `hidden`: (rows, width, channels), `weight`: (vocabulary, channels), `labels`: (rows, width).
+    """
+    wanted = labels[:, 1:] != IGNORED
+    loss: torch.Tensor = _SummedLoss.apply(hidden[:, :-1][wanted], weight, labels[:, 1:][wanted])
+    return loss
+
+
+class _SummedLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        size = max(1, LOGITS_AT_ONCE // weight.shape[0])
+        gradient = torch.empty_like(hidden)
+        total = hidden.new_zeros((), dtype=torch.float32)
+        for start in range(0, len(labels), size):
+            piece = slice(start, start + size)
+            loss, slope = _piece(hidden[piece], weight, labels[piece])
+            total += loss
+            gradient[piece] = slope
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *outward: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * outward[0].to(gradient.dtype), None, None
+
+
+def _piece(
+    hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss of some tokens, and its gradient by their states: (softmax - one-hot) times the matrix."""
+    slabs = _slabs(weight, hidden.dtype)
+    logits = torch.cat([hidden @ slab.to(hidden.dtype).T for slab in slabs], dim=1).float()
+    scores = torch.log_softmax(logits, dim=-1)
+    places = labels[:, None]
+    loss = -scores.gather(1, places).sum()
+    slope = scores.exp_()
+    slope.scatter_add_(1, places, slope.new_full((len(labels), 1), -1.0))
+    gradient, start = torch.zeros_like(hidden), 0
+    for slab in slabs:
+        part = slope[:, start : start + len(slab)].to(hidden.dtype)
+        gradient += part @ slab.to(hidden.dtype)
+        start += len(slab)
+    return loss, gradient
+
+
+def _slabs(weight: torch.Tensor, wanted: torch.dtype) -> tuple[torch.Tensor, ...]:
+    """The matrix whole, or in slabs where it is of another type and has to be converted to be used."""
+    return (weight,) if weight.dtype == wanted else weight.split(max(1, WIDENED_AT_ONCE // weight.shape[1]))

@@ -1,0 +1,116 @@
+"""What this machine computes with: device, number types, memory; each choice with its reason in words."""
+
+import os
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from backtalk.errors import WordsError
+
+MEMORY = Path("/proc/meminfo")
+STATUS = Path("/proc/self/status")
+CGROUP = Path("/sys/fs/cgroup")
+HOLD_NARROW_FROM = 2**28  # numbers: a model of 1 GiB in float32; below it, widening costs more than it saves
+
+Kind = Literal["cpu", "cuda", "mps"]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """In which type is computed, in which the frozen weights are held, and why."""
+
+    compute: torch.dtype
+    hold: torch.dtype
+    why: str
+
+    @property
+    def widened(self) -> bool:
+        """True where frozen weights are held narrower than what is computed in."""
+        return self.compute == torch.float32 and self.hold == torch.bfloat16
+
+
+def device() -> Kind:
+    """Where is computed."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself; elsewhere it takes up to a hundred times as long."""
+    instructions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in instructions)
+
+
+def numbers(wanted: str, kind: Kind, stored: str, values: int) -> Numbers:
+    """The types of a run. `wanted` is the recipe's `precision`, `stored` the type in the base's files."""
+    narrow = stored in ("bfloat16", "float16")
+    if wanted == "auto":
+        fast = has_fast_bfloat16() if kind == "cpu" else kind == "cuda" and torch.cuda.is_bf16_supported()
+        wanted = "bfloat16" if fast else "float32"
+        why = "this machine is fast at it" if fast else "this machine is slow at bfloat16"
+    else:
+        why = "the recipe says so"
+    if wanted == "float16":
+        if kind != "cuda":
+            raise WordsError(f"precision is float16, which needs CUDA; this machine has {kind}. Use auto.")
+        return Numbers(torch.float16, torch.float16, why)
+    if wanted == "bfloat16":
+        return Numbers(torch.bfloat16, torch.bfloat16, why)
+    if kind == "cpu" and stored == "bfloat16" and values >= HOLD_NARROW_FROM:
+        why += "; weights stay in the bfloat16 of their files and are widened when used"
+        return Numbers(torch.float32, torch.bfloat16, why)
+    return Numbers(torch.float32, torch.float32, why + (", weights widened once" if narrow else ""))
+
+
+def free_memory(kind: Kind) -> int:
+    """Bytes that could still be taken on the device, within the container's limit."""
+    if kind == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    lines = dict(line.split(":", 1) for line in _lines(MEMORY))
+    free = int(lines["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in lines else 2**62
+    return min(free, _free_in_container())
+
+
+def peak_memory(kind: Kind) -> int:
+    """The most bytes that this process has held at once on the device."""
+    if kind == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    for line in _lines(STATUS):
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def gigabytes(size: float) -> str:
+    """A size as a person reads it."""
+    return f"{size / 2**30:.1f} GiB"
+
+
+def _free_in_container() -> int:
+    try:
+        limit = (CGROUP / "memory.max").read_text().strip()
+        used = int((CGROUP / "memory.current").read_text())
+    except (OSError, ValueError):
+        return 2**62
+    return 2**62 if limit == "max" else max(0, int(limit) - used)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def limit_threads() -> None:
+    """As many threads as cores may be used: more of them wait for each other."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        from backtalk.engine.machine import usable_cores
+
+        torch.set_num_threads(usable_cores())

@@ -1,0 +1,111 @@
+"""What watches a run: the live line, metrics.jsonl, Ctrl-C, a loss that is no number any more."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState
+
+from backtalk.errors import BacktalkError
+from backtalk.progress import Progress
+from training.machine import Kind, gigabytes, peak_memory
+from training.metrics import Metrics
+
+SMOOTHING = 0.9  # of the speed that the live line shows, so that it can be read
+
+
+class Stop:
+    """Whether somebody asked to stop: Ctrl-C once ends the run after this step, twice at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    @contextmanager
+    def listening(self) -> Iterator["Stop"]:
+        """Takes SIGINT and SIGTERM while the block runs, where signals can be taken: in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {sign: signal.signal(sign, self._ask) for sign in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for sign, action in before.items():
+                signal.signal(sign, action)
+
+    def _ask(self, *_: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+class Watch(TrainerCallback):
+    """Told of every step by the trainer. `tokens()` is how many tokens were read since the start."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        progress: Progress,
+        stop: Stop,
+        tokens: Callable[[], int],
+        device: Kind,
+        every: int,
+    ):
+        self._metrics, self._progress, self._stop = metrics, progress, stop
+        self._tokens, self._device, self._every = tokens, device, every
+        self._speed = 0.0
+        self._seen, self._began = 0, 0.0
+
+    def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._seen, self._began = self._tokens(), time.monotonic()
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self._stop.asked:
+            control.should_save = control.should_training_stop = True
+
+    def on_log(
+        self, args: Any, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+    ) -> None:
+        if "loss" not in logs:
+            return
+        _check(logs["loss"], state.global_step)
+        seconds, tokens = time.monotonic() - self._began, self._tokens() - self._seen
+        row = {
+            "step": state.global_step,
+            "loss": logs["loss"],
+            "rate": logs["learning_rate"],
+            "gradient_norm": logs.get("grad_norm"),
+            "tokens": tokens,
+            "seconds": round(seconds, 4),
+        }
+        if state.global_step % self._every == 0 or state.global_step == state.max_steps:
+            self._metrics.add(row)
+        state.log_history.clear()  # metrics.jsonl has it; a checkpoint need not carry it once more
+        self._show(row, state)
+
+    def _show(self, row: dict[str, Any], state: TrainerState) -> None:
+        speed = row["tokens"] / max(row["seconds"], 1e-6)
+        self._speed = SMOOTHING * self._speed + (1 - SMOOTHING) * speed if self._speed else speed
+        left = (state.max_steps - row["step"]) * row["tokens"] / max(self._speed, 1e-6)
+        self._progress.report(
+            f"step {row['step']:,}/{state.max_steps:,}  loss {row['loss']:.4f}  rate {row['rate']:.1e}  "
+            f"{self._speed:,.0f} tokens/s  {_clock(left)} left  {gigabytes(peak_memory(self._device))}"
+        )
+
+
+def _check(loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        raise BacktalkError(
+            f"The loss of step {step} is not a number any more. Lower optimiser.rate or raise "
+            "schedule.warmup; then the recipe is another one and begins anew."
+        )
+
+
+def _clock(seconds: float) -> str:
+    whole = int(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
