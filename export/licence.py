@@ -7,19 +7,16 @@ with "Llama", the agreement and a notice go along, and the page says "Built with
 the licence that its base states.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from backtalk.attribution import MARK, llama_version
 from backtalk.errors import BacktalkError, WordsError
 from export.origin import Origin
 
 TEXTS = Path(__file__).parent / "data"
-# "Llama-3.2-1B", "llama3.2", "Llama 3.2 Community License"; not TinyLlama, not the size in "llama-1b".
-LLAMA = re.compile(r"(?<![a-z])llama[\s_.-]*(\d)(?!\d|b)(?:[\s_.-]?(\d)(?!\d|b))?", re.IGNORECASE)
 LLAMA_VERSIONS = ("3.1", "3.2")  # those whose agreement lies in data/
-MARK = "Llama"
 
 
 @dataclass(frozen=True)
@@ -51,14 +48,6 @@ def licence_of(origin: Origin, repo: str, files: Iterable[str], stated: str = ""
         if found
         else "No licence is stated by the export or by what it was made from. State it: --license apache-2.0"
     )
-
-
-def llama_version(texts: Iterable[str]) -> str:
-    """The version of Llama that the first of these texts names, as "3.2"; empty where none names one."""
-    for text in texts:
-        if found := LLAMA.search(text):
-            return f"{found[1]}.{found[2]}" if found[2] else found[1]
-    return ""
 
 
 def _llama(version: str, repo: str, files: Iterable[str]) -> Licence:

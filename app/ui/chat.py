@@ -29,6 +29,7 @@ from app.flagging import Flagging
 from app.transcript import Message, conversation_id, new_visitor, verify
 from app.transcript import visitor as visitor_of
 from app.ui.markdown import render
+from backtalk.attribution import built_with
 from backtalk.errors import BacktalkError, TranscriptError, WordsError
 
 Json = dict[str, Any]
@@ -168,6 +169,7 @@ class Chat:
         if self._desk.state == READY:
             model = describe(self._desk.engine)
             state["model"] = {name: model[name] for name in ("name", "round", "gguf_sha256")}
+            state["model"]["built_with"] = built_with(self._desk.engine.model)
         return {**state, "flagging": self._flagging.state}
 
 

@@ -123,21 +123,21 @@ async function comeBack() {
 function showModel(state) {
   model = state;
   const place = byId("model");
-  const { name, round, gguf_sha256: sha } = state.model ?? {};
+  const { name, round, gguf_sha256: sha, built_with: builtWith } = state.model ?? {};
   const roundWords = round ? say("later_round", { round }) : words.base_round;
   const text = !reached ? words.unreachable : state.state === "ready" ? `${name} · ${roundWords}` : words[state.state];
   if (place.textContent !== text) place.replaceChildren(text);
   place.dataset.state = reached ? state.state : "failed";
   place.title = sha ? say("model_title", { name, round: roundWords, sha: sha.slice(0, 8) }) : state.reason;
-  introduce(name ? name.startsWith("mini") : isShop);
+  introduce(name ? name.startsWith("mini") : isShop, builtWith);
   if (state.state === "failed" && reached) notice(`${words.failed_title}. ${state.reason}`);
 }
 
-/** Says what kind of model this is; the bundled one is the desk of a shop. */
-function introduce(asShop) {
+/** Says what kind of model this is, and what its licence wants said; the bundled one is the desk of a shop. */
+function introduce(asShop, builtWith = "") {
   const hasChanged = isShop !== asShop;
   isShop = asShop;
-  byId("note").textContent = words[isShop ? "shop" : "anything"].note;
+  byId("note").textContent = [words[isShop ? "shop" : "anything"].note, builtWith && `${builtWith}.`].filter(Boolean).join(" ");
   if (hasChanged) thread.draw();
 }
 

@@ -2,12 +2,15 @@
 
 import threading
 from collections.abc import Callable
+from copy import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.answering import Desk
 from backtalk.errors import ModelError
+from backtalk.models import Model
 
 
 def test_an_answer_streams_and_ends_signed(visitor: Any) -> None:
@@ -167,3 +170,16 @@ def test_the_page_says_loading_then_why_there_is_no_model(open_page: Callable[..
         "reason": "The file is broken. Fetch it again.",
         "flagging": 0,
     }
+
+
+def test_the_state_says_what_the_models_licence_wants_said(
+    visitor: Any, open_page: Callable[..., Any], scripted_desk: Desk
+) -> None:
+    """A model made from Llama is shown as one, and no other model is."""
+    engine: Any = copy(scripted_desk.engine)
+    engine.model = Model("desk", Path("Llama-3.2-1B-desk-Q8_0.gguf"), "2" * 64)
+    desk = Desk(lambda: engine).start()
+    assert desk.wait(10)
+    answer = open_page(desk).post("/gradio_api/run/status", json={"data": [{}]})
+    assert answer.json()["data"][0]["model"]["built_with"] == "Built with Llama"
+    assert visitor.run("status")["model"]["built_with"] == ""
