@@ -5,15 +5,19 @@
 # make docs    writes docs/help.md anew from `--help` of every verb
 # make bench   every benchmark, each ending in one line of JSON (QUICK=1: at most a minute each)
 # make hub     a Hub on this machine to try the loop against (HUB_PORT=8765)
+# make rehearse  a model of Llama-3.2-1B's size from base to chat: time and memory of each act (12 GB of disk;
+#                LLAMA_CPP=vendor/llama.cpp and LLAMA_QUANTIZE=llama-quantize to compare with, QUICK=1: a minute)
 # make soak    200 rounds of kill -9 while flags are being saved: none lost, none doubled
 
 PORT ?= 7860
 MODEL ?=
 QUICK ?=
 HUB_PORT ?= 8765
+LLAMA_CPP ?=
+LLAMA_QUANTIZE ?=
 BIN := .venv/bin
 
-.PHONY: run test setup lint docs bench hub soak installed-app installed-test
+.PHONY: run test setup lint docs bench hub soak rehearse installed-app installed-test
 
 run: installed-app
 	@exec $(BIN)/backtalk chat --port $(PORT) $(if $(MODEL),--model $(MODEL))
@@ -37,6 +41,10 @@ bench: installed-test
 
 hub: installed-test
 	@exec $(BIN)/python -m tests.hub --port $(HUB_PORT)
+
+rehearse: installed-test
+	@$(BIN)/python bench/rehearse.py $(if $(QUICK),--quick) $(if $(LLAMA_CPP),--llama-cpp $(LLAMA_CPP)) \
+		$(if $(LLAMA_QUANTIZE),--llama-quantize $(LLAMA_QUANTIZE))
 
 soak: installed-test
 	@$(BIN)/python bench/kill.py

@@ -1,0 +1,196 @@
+"""A stand-in for Llama-3.2-1B: its true shape and its tokens' number, random weights, made without a network.
+
+    make(folder, SHAPES["Llama-3.2-1B"])       a Hugging Face model folder
+    train(folder, run)                         two steps of LoRA on it: the adapter and the card of a run
+    check(folder, texts, [gguf])               is that file the model?
+
+The tokenizer is byte-level BPE that splits as Llama 3 does. Its merges are learned from the texts of this
+repository, which give some thousands; the rest of the 128,000 are pairs of those, in a fixed order. Then come
+Llama-3's 256 special tokens. Nothing that it writes makes sense, but all of it has its true size.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from backtalk.card import Card, file_entry, write_card
+from backtalk.errors import ModelError
+from export.checks.template import conversations
+from training.mini.tokenizer import BEGIN_OF_TEXT, END_OF_TURN, save_tokenizer, special_tokens
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXTS = (
+    "*.md",
+    "docs/*.md",
+    *(f"{name}/**/*.py" for name in ("app", "backtalk", "export", "feedback", "training")),
+)
+LEARNED = 8000  # merges at most that are learned; more texts would be needed for more
+SEED = 3210
+LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
+STEPS, ROWS, ROW_TOKENS, RATE = 2, 2, 48, 1e-3
+
+Shape = Mapping[str, Any]
+LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 500000.0,
+    "factor": 32.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+ALIKE = {"head_dim": 64, "rms_norm_eps": 1e-5, "tie_word_embeddings": True,
+         "max_position_embeddings": 131072, "rope_parameters": LLAMA3_ROPE}  # fmt: skip
+SHAPES: dict[str, Shape] = {
+    "Llama-3.2-1B": {"vocab_size": 128256, "hidden_size": 2048, "intermediate_size": 8192,
+                     "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8, **ALIKE},
+    "small": {"vocab_size": 8192, "hidden_size": 256, "intermediate_size": 1024,
+              "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 1, **ALIKE},
+}  # fmt: skip
+
+
+def values(shape: Shape) -> int:
+    """How many numbers such a model has."""
+    width, inner, layers = (shape[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers"))
+    keys = shape["num_key_value_heads"] * shape["head_dim"]
+    layer = 2 * width * width + 2 * keys * width + 3 * inner * width + 2 * width
+    return shape["vocab_size"] * width + layers * layer + width
+
+
+# ---- the model
+
+
+def make(folder: Path, shape: Shape) -> None:
+    """Writes config, weights in bfloat16 and tokenizer. The same repository gives the same bytes."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = made_tokenizer(shape["vocab_size"])
+    save_tokenizer(tokenizer, folder)
+    begin, end = tokenizer.token_to_id(BEGIN_OF_TEXT), tokenizer.token_to_id(END_OF_TURN)
+    torch.manual_seed(SEED)
+    torch.set_default_dtype(torch.bfloat16)
+    config = LlamaConfig(bos_token_id=begin, eos_token_id=end, dtype="bfloat16", **shape)
+    LlamaForCausalLM(config).save_pretrained(folder)
+
+
+def made_tokenizer(size: int) -> Any:
+    """A tokenizer with exactly `size` ids."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    from export.byte_level import LLAMA3
+
+    specials = special_tokens()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    splitter = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(LLAMA3), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    wanted = size - len(specials)
+    merges = _learned(splitter, alphabet, min(LEARNED, wanted - len(alphabet)))
+    words = list(dict.fromkeys([*alphabet, *(left + right for left, right in merges)]))
+    made_up = list(islice(_made_up(words), wanted - len(words)))
+    merges, words = merges + made_up, words + [left + right for left, right in made_up]
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab={word: place for place, word in enumerate(words)},
+            merges=merges,
+            ignore_merges=True,  # as in Llama-3: a word that is a token is taken whole
+        )
+    )
+    tokenizer.pre_tokenizer, tokenizer.decoder = splitter, decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in specials])
+    assert tokenizer.get_vocab_size() == size
+    return tokenizer
+
+
+def _learned(splitter: Any, alphabet: list[str], wanted: int) -> list[tuple[str, str]]:
+    """The merges that the repository's own texts give, at most `wanted`."""
+    from tokenizers import Tokenizer, models, trainers
+
+    learner = Tokenizer(models.BPE())
+    learner.pre_tokenizer = splitter
+    paths = (path for pattern in TEXTS for path in sorted(ROOT.glob(pattern)))
+    trainer = trainers.BpeTrainer(
+        vocab_size=len(alphabet) + wanted, initial_alphabet=alphabet, show_progress=False
+    )
+    learner.train_from_iterator((path.read_text(encoding="utf-8") for path in paths), trainer)
+    return [(left, right) for left, right in json.loads(learner.to_str())["model"]["merges"]]
+
+
+def _made_up(learned: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of learned tokens whose text is no token yet."""
+    known = set(learned)
+    for left in learned:
+        for right in learned:
+            if left + right not in known:
+                known.add(left + right)
+                yield left, right
+
+
+# ---- the run
+
+
+def train(base: Path, run: Path) -> None:
+    """Two steps of LoRA over short rows in bfloat16; `run` is left as a finished run leaves its adapter."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.manual_seed(SEED)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+    model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **LORA))
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    optimizer = torch.optim.AdamW((one for one in model.parameters() if one.requires_grad), lr=RATE)
+    losses = []
+    for step in range(STEPS):
+        rows = [list(chat) for chat in conversations()[step * ROWS : (step + 1) * ROWS]]
+        ids = torch.tensor([_row(tokenizer, row) for row in rows])
+        loss = model(input_ids=ids, labels=ids).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(round(float(loss), 4))
+        print(f"step {step + 1} of {STEPS}: loss {losses[-1]}")
+    model.save_pretrained(run)
+    inputs = [
+        {"role": "base", "folder": str(base), **file_entry(path, base)} for path in sorted(base.iterdir())
+    ]
+    recipe = {"lora": LORA, "steps": STEPS, "rows": ROWS, "row_tokens": ROW_TOKENS, "learning_rate": RATE}
+    card = Card(kind="run", id="rehearsal", inputs=inputs, recipe=recipe, seed=SEED, metrics={"loss": losses})
+    write_card(run, card, libraries=("peft", "torch", "transformers"))
+
+
+def _row(tokenizer: Any, chat: list[Any]) -> list[int]:
+    """The beginning of a conversation, said again until it has the length of a row."""
+    ids = tokenizer.apply_chat_template(chat, tokenize=True, return_dict=False)
+    return (ids * ROW_TOKENS)[:ROW_TOKENS]
+
+
+# ---- acts that no command does alone
+
+
+def check(model_dir: Path, texts: Path, ggufs: Sequence[Path]) -> None:
+    """Compares each file with the folder that it was made from. Raises ModelError for one that fails."""
+    from export.verify import read_texts, verify_all
+
+    verdicts = verify_all(model_dir, ggufs, read_texts(texts))
+    for path, verdict in verdicts.items():
+        print(f"{path.name}: {verdict.divergence:.2e} nats a token, bound {verdict.bound:g}")
+    for path, verdict in verdicts.items():
+        if not verdict.holds:
+            raise ModelError(f"{path.name} failed: {', '.join(verdict.failed)}. Look at the numbers above.")
+
+
+def main(argv: list[str]) -> None:
+    """`make FOLDER SHAPE`, `train FOLDER RUN` or `verify FOLDER TEXTS GGUF ...`, in a process of its own."""
+    step, other, paths = argv[0], argv[2], [Path(word) for word in argv[1:]]
+    if step == "make":
+        make(paths[0], SHAPES[other])
+    elif step == "train":
+        train(paths[0], paths[1])
+    else:
+        check(paths[0], paths[1], paths[2:])
