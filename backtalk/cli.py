@@ -27,6 +27,8 @@ VERBS = {
     "flags purge": ("feedback.purge", "remove a flag's texts everywhere"),
     "trace": ("feedback.trace", "from a flag, answer, run or model, both ways"),
     "curate": ("feedback.curate", "flags to a curated set"),
+    "evaluate": ("training.evaluation.evaluate", "a model against a baseline"),
+    "train": ("training.train", "one run of a recipe"),
     "export": ("export.chain", "merge, convert, quantize, verify"),
     "publish": ("export.publish", "a model to the Hub"),
     "promote": ("export.promote", "make a model the one that is served"),
@@ -36,8 +38,6 @@ VERBS = {
 }
 
 LATER = {
-    "train": "one run of a recipe",
-    "evaluate": "a model against a baseline",
     "experiment": "many runs, compared",
     "round": "curate, train, evaluate, export, gate, promote",
     "demo": "the whole loop offline with simulated stakeholders",

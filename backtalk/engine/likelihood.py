@@ -1,0 +1,78 @@
+"""An engine that also says how likely a text is as an answer: nats, summed over the text's tokens.
+
+    engine = MeasuringEngine(resolve("mini"), context=8192)
+    prompt = engine.whole([{"role": "user", "content": "where is my order 4821?"}])
+    nats = engine.surprise(prompt, "It is on its way.")
+
+Nothing may be streaming while a text is measured: both use the one context.
+"""
+
+from collections.abc import Sequence
+
+import llama_cpp
+import numpy as np
+
+from backtalk.engine.llama import LARGEST_SLICE, LlamaEngine
+from backtalk.errors import ContextError
+from backtalk.prompt import Message
+
+ROWS = 64  # places whose logits are held at once: 33 MB of them for the vocabulary of Llama 3
+
+
+class MeasuringEngine(LlamaEngine):
+    """See backtalk.engine.Engine, and `surprise`."""
+
+    @property
+    def opening(self) -> list[int]:
+        """What a text without a prompt begins with: the model's own first token, where it has one."""
+        first = self._vocabulary.controls.get(self._vocabulary.bos)
+        return [] if first is None else [first]
+
+    def whole(self, messages: Sequence[Message]) -> list[int]:
+        """The tokens of a prompt with all its turns, however many they are."""
+        return self._template.tokens(messages)
+
+    def surprise(self, prompt: Sequence[int], text: str) -> float:
+        """-ln p(text | prompt). Control tokens are no part of a text, and what ends an answer is not counted.
+
+        Without a prompt the text's first token is not counted: nothing was there to expect it from. Raises
+        ContextError where both together are longer than the context.
+        """
+        ids = [*prompt, *self._vocabulary.tokenize(text)]
+        if len(ids) > self.context:
+            raise ContextError(
+                f"Prompt and text take {len(ids):,} tokens and the model reads {self.context:,} at once. "
+                "Shorten the text."
+            )
+        first = max(len(prompt), 1)
+        self._forget_after(0)
+        for start in range(0, first - 1, LARGEST_SLICE):
+            self._decode(ids[start : min(start + LARGEST_SLICE, first - 1)])
+        nats = 0.0
+        for start in range(first - 1, len(ids) - 1, ROWS):
+            end = min(start + ROWS, len(ids) - 1)
+            nats += _surprise(self._logits(ids[start:end], start), ids[start + 1 : end + 1])
+        self._forget_after(0)
+        return nats
+
+    def _logits(self, tokens: Sequence[int], position: int) -> np.ndarray:
+        """The logits after each of `tokens`, the first of them at `position`: (tokens, vocabulary)."""
+        batch = llama_cpp.llama_batch_init(len(tokens), 0, 1)
+        try:
+            batch.n_tokens = len(tokens)
+            for place, token in enumerate(tokens):
+                batch.token[place], batch.pos[place] = token, position + place
+                batch.n_seq_id[place], batch.seq_id[place][0], batch.logits[place] = 1, 0, 1
+            self._checked(llama_cpp.llama_decode(self._context, batch))
+            size = len(self._vocabulary)
+            found = llama_cpp.llama_get_logits(self._context)
+            return np.ctypeslib.as_array(found, (len(tokens), size)).astype(np.float64)
+        finally:
+            llama_cpp.llama_batch_free(batch)
+
+
+def _surprise(logits: np.ndarray, following: Sequence[int]) -> float:
+    """The nats of the tokens that followed."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    chosen = shifted[np.arange(len(following)), following]
+    return float((np.log(np.exp(shifted).sum(-1)) - chosen).sum())

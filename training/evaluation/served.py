@@ -1,0 +1,112 @@
+"""A GGUF as it is served: same engine, same prompt, greedy. A small one is loaded once for each core."""
+
+import math
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+from backtalk.engine import FULL, Sampling
+from backtalk.engine.likelihood import MeasuringEngine
+from backtalk.engine.llama import ONE_THREAD_BYTES
+from backtalk.engine.machine import usable_cores
+from backtalk.errors import ContextError
+from backtalk.models import Model
+from training.evaluation.items import Item
+from training.evaluation.scores import Answer
+from training.evaluation.subject import placed
+
+CONTEXT = 8192  # tokens; as the app serves
+SHARE = 16  # items that a worker takes at a time
+FEW = 64  # items that are done before a second process would have loaded the model
+
+
+class Served:
+    """See training.evaluation.subject.Subject."""
+
+    def __init__(self, model: Model) -> None:
+        self.gguf: Model | None = model
+        self._model = model
+        self.name = model.name
+        place = (
+            {"repo": model.repo, "revision": model.revision}
+            if model.repo
+            else {"folder": str(model.path.parent)}
+        )
+        size = model.path.stat().st_size
+        self.inputs = [
+            {"role": "model", **place, "path": model.path.name, "sha256": model.sha256, "bytes": size}
+        ]
+        self._workers = usable_cores() if size < ONE_THREAD_BYTES else 1
+        self._engine: MeasuringEngine | None = None
+
+    def ask(self, items: Sequence[Item], most: int) -> Iterator[tuple[Item, Answer]]:
+        yield from self._each(_Asking(most), items)
+
+    def read(self, items: Sequence[Item]) -> Iterator[tuple[Item, float]]:
+        yield from self._each(_bits, items)
+
+    def close(self) -> None:
+        if self._engine:
+            self._engine.close()
+            self._engine = None
+
+    def _each(self, work: Callable[[MeasuringEngine, Item], Any], items: Sequence[Item]) -> Iterator[Any]:
+        if self._workers == 1 or len(items) < FEW:
+            self._engine = self._engine or MeasuringEngine(self._model, CONTEXT, threads=0)
+            for item in items:
+                yield item, work(self._engine, item)
+            return
+        begin = multiprocessing.get_context("spawn")  # a fork would copy torch's threads half
+        with ProcessPoolExecutor(
+            self._workers, begin, initializer=_start, initargs=(self._model,)
+        ) as workers:
+            try:
+                yield from workers.map(_work, ((work, item) for item in items), chunksize=SHARE)
+            except BaseException:
+                workers.shutdown(wait=True, cancel_futures=True)
+                raise
+
+
+def _place(model: Model) -> dict[str, str]:
+    if model.repo:
+        return {"repo": model.repo, "revision": model.revision}
+    return {"folder": str(model.path.parent)}
+
+
+class _Asking:
+    """Asks one item."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def __call__(self, engine: MeasuringEngine, item: Item) -> Answer:
+        try:
+            prompt = engine.prompt(item.messages, self._most)
+        except ContextError as fault:
+            raise placed(item, fault) from fault
+        stream = engine.stream(prompt, Sampling(temperature=0, max_tokens=self._most))
+        text = "".join(stream)
+        ending = stream.ending
+        return Answer(text, ending.completion_tokens, ending.finish_reason != FULL, prompt.dropped_turns)
+
+
+def _bits(engine: MeasuringEngine, item: Item) -> float:
+    try:
+        prompt = engine.whole(item.messages) if item.messages else engine.opening
+        return engine.surprise(prompt, item.reference) / math.log(2)
+    except ContextError as fault:
+        raise placed(item, fault) from fault
+
+
+_engine: MeasuringEngine  # a worker's own
+
+
+def _start(model: Model) -> None:
+    global _engine
+    _engine = MeasuringEngine(model, CONTEXT, threads=1)
+
+
+def _work(task: tuple[Callable[[MeasuringEngine, Item], Any], Item]) -> tuple[Item, Any]:
+    work, item = task
+    return item, work(_engine, item)
