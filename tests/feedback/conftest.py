@@ -1,14 +1,22 @@
-"""A flagged answer with every column filled, and an outbox of its own for each test."""
+"""A flagged answer with every column filled, an outbox of its own for each test, machines and datasets.
 
+A module that wants `datasets` also says `pytest_plugins = ["tests.hub.local"]`.
+"""
+
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from feedback.dataset import FLAGS, SAFETY
 from feedback.outbox import NAME, Outbox
 from feedback.saving import FlaggedMessage
 from feedback.schema import Answer, Contributor, Message, Model, Sampling, Sent, pseudonym
+from tests.feedback.machines import NAMES, Machine
+from tests.hub.server import Hub
 
 
 @pytest.fixture
@@ -54,3 +62,25 @@ def path(tmp_path: Path) -> Path:
 def outbox(path: Path) -> Iterator[Outbox]:
     with closing(Outbox(path)) as opened:
         yield opened
+
+
+@pytest.fixture
+def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries follow each other at once; how long a test waits for them stays what it says."""
+    quick = SimpleNamespace(sleep=lambda seconds: time.sleep(0.001), monotonic=time.monotonic)
+    monkeypatch.setattr("backtalk.hub.time", quick)
+
+
+@pytest.fixture
+def datasets(hub: Hub, quick_pauses: None, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """The Hub, with both datasets named; neither is there yet."""
+    monkeypatch.setenv("BACKTALK_FLAGS_DATASET", NAMES[FLAGS])
+    monkeypatch.setenv("BACKTALK_SAFETY_DATASET", NAMES[SAFETY])
+    return hub
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """machine("space") is the outbox of another machine."""
+    with ExitStack() as opened:
+        yield lambda name: opened.enter_context(closing(Outbox(tmp_path / name / NAME)))

@@ -3,13 +3,11 @@
 import gzip
 import hashlib
 import json
-import time
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -30,19 +28,16 @@ from tests.hub.server import Hub
 from tests.hub.store import Commit
 
 pytest_plugins = ["tests.hub.local"]
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's own
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),  # the client's own
+    pytest.mark.usefixtures("quick_pauses"),
+]
 
 NAME = "somebody/flags"
 YES = Consent("v1", "flag+thread", True, "", "2026-11-20T10:00:01.000Z")
 TOMORROW = datetime.now(UTC) + timedelta(days=2)
 
 Save = Callable[..., FlagEvent]
-
-
-@pytest.fixture(autouse=True)
-def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = SimpleNamespace(sleep=lambda seconds: time.sleep(0.001), monotonic=time.monotonic)
-    monkeypatch.setattr("backtalk.hub.time", quick)
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """A flag that turns to safety is withdrawn from the first dataset and lives on in the second, as one flag."""
 
 import gzip
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -20,33 +18,23 @@ from feedback.saving import Choice, FlaggedMessage, save_flag
 from feedback.schema import Consent, FlagEvent, from_row
 from feedback.segment import Segments
 from feedback.sync import Sync
+from tests.feedback.machines import NAMES
 from tests.hub.faults import cut
 from tests.hub.server import Hub
 from tests.hub.store import Refused
 
 pytest_plugins = ["tests.hub.local"]
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's own
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),  # the client's own
+    pytest.mark.usefixtures("quick_pauses"),
+]
 
-NAMES = {FLAGS: "somebody/flags", SAFETY: "somebody/safety"}
 YES = Consent("v1", "flag+thread", True, "", "2026-11-20T10:00:01.000Z")
 NARROW = replace(YES, scope="flag_only")
 TOMORROW = datetime.now(UTC) + timedelta(days=2)
 SECRET = "quokka"
 
 Send = Callable[..., FlagEvent]
-
-
-@pytest.fixture(autouse=True)
-def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = SimpleNamespace(sleep=lambda seconds: time.sleep(0.001), monotonic=time.monotonic)
-    monkeypatch.setattr("backtalk.hub.time", quick)
-
-
-@pytest.fixture
-def datasets(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    monkeypatch.setenv("BACKTALK_FLAGS_DATASET", NAMES[FLAGS])
-    monkeypatch.setenv("BACKTALK_SAFETY_DATASET", NAMES[SAFETY])
-    return hub
 
 
 @pytest.fixture

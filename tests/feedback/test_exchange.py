@@ -6,11 +6,9 @@ Promise: whatever the Hub does, every machine ends with the same decisions, none
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -25,38 +23,18 @@ from feedback.outbox import NAME, Outbox
 from feedback.schema import Consent, FlagEvent
 from feedback.sync import Sync, status
 from tests.feedback.events import OPEN, flag
+from tests.feedback.machines import NAMES, Machine
 from tests.hub.elsewhere import python
 from tests.hub.faults import cut
 from tests.hub.faults import status as answering
 from tests.hub.server import Hub
 
 pytest_plugins = ["tests.hub.local"]
+pytestmark = pytest.mark.usefixtures("quick_pauses")
 
-NAMES = {FLAGS: "somebody/flags", SAFETY: "somebody/safety"}
 PATIENCE = 60.0
 
-Machine = Callable[[str], Outbox]
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = SimpleNamespace(sleep=lambda seconds: time.sleep(0.001), monotonic=time.monotonic)
-    monkeypatch.setattr("backtalk.hub.time", quick)
-
-
-@pytest.fixture
-def datasets(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    monkeypatch.setenv("BACKTALK_FLAGS_DATASET", NAMES[FLAGS])
-    monkeypatch.setenv("BACKTALK_SAFETY_DATASET", NAMES[SAFETY])
-    return hub
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    """machine("space") is the outbox of another machine."""
-    with ExitStack() as opened:
-        yield lambda name: opened.enter_context(closing(Outbox(tmp_path / name / NAME)))
 
 
 def save(

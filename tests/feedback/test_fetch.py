@@ -8,13 +8,11 @@ broke off before; what the Hub no longer has, or this token may not see, is not 
 import gzip
 import io
 import json
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -35,38 +33,20 @@ from feedback.retract import withdrawal
 from feedback.schema import FlagEvent
 from feedback.sync import Sync
 from tests.feedback.events import CORRECTION, flag
+from tests.feedback.machines import NAMES, Machine
 from tests.hub.faults import status as answering
 from tests.hub.server import Hub
 
 pytest_plugins = ["tests.hub.local"]
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's own
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),  # the client's own
+    pytest.mark.usefixtures("datasets"),
+]
 
-NAMES = {FLAGS: "somebody/flags", SAFETY: "somebody/safety"}
 SECRET = "quokka"  # a word that only one flag holds
 TOMORROW = datetime.now(UTC) + timedelta(days=2)
 
-Machine = Callable[[str], Outbox]
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = SimpleNamespace(sleep=lambda seconds: time.sleep(0.001), monotonic=time.monotonic)
-    monkeypatch.setattr("backtalk.hub.time", quick)
-
-
-@pytest.fixture(autouse=True)
-def datasets(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    monkeypatch.setenv("BACKTALK_FLAGS_DATASET", NAMES[FLAGS])
-    monkeypatch.setenv("BACKTALK_SAFETY_DATASET", NAMES[SAFETY])
-    return hub
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    """machine("space") is the outbox of another machine."""
-    with ExitStack() as opened:
-        yield lambda name: opened.enter_context(closing(Outbox(tmp_path / name / NAME)))
 
 
 @pytest.fixture

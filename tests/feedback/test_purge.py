@@ -2,12 +2,10 @@
 
 import gzip
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import HfApi
@@ -31,7 +29,10 @@ from feedback.trace import trace
 from tests.hub.server import Hub
 
 pytest_plugins = ["tests.hub.local"]
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's own
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),  # the client's own
+    pytest.mark.usefixtures("quick_pauses"),
+]
 
 DATASET = "somebody/flags"
 YES = Consent("v1", "flag+thread", True, "", "2026-11-20T10:00:01.000Z")
@@ -40,12 +41,6 @@ SECRET = "quokka"  # a word that only the flag to purge holds
 TOMORROW = datetime.now(UTC) + timedelta(days=2)
 
 Save = Callable[..., FlagEvent]
-
-
-@pytest.fixture(autouse=True)
-def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = SimpleNamespace(sleep=lambda seconds: time.sleep(0.001), monotonic=time.monotonic)
-    monkeypatch.setattr("backtalk.hub.time", quick)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -20,32 +19,20 @@ from feedback.saving import Choice, FlaggedMessage, save_flag
 from feedback.schema import Consent, FlagEvent, to_row
 from feedback.segment import Segments
 from feedback.sync import Sync, status, turn
+from tests.feedback.machines import NAMES
 from tests.hub.elsewhere import python
 from tests.hub.faults import EVERY_KIND, cut
 from tests.hub.faults import status as answering
 from tests.hub.server import Hub
 
 pytest_plugins = ["tests.hub.local"]
+pytestmark = pytest.mark.usefixtures("quick_pauses")
 
 YES = Consent("v1", "flag+thread", True, "", "2026-11-20T10:00:01.000Z")
 LONG = timedelta(days=1)
-NAMES = {FLAGS: "somebody/flags", SAFETY: "somebody/safety"}
 
 Save = Callable[..., FlagEvent]
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = SimpleNamespace(sleep=lambda seconds: time.sleep(0.001), monotonic=time.monotonic)
-    monkeypatch.setattr("backtalk.hub.time", quick)
-
-
-@pytest.fixture
-def datasets(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    monkeypatch.setenv("BACKTALK_FLAGS_DATASET", NAMES[FLAGS])
-    monkeypatch.setenv("BACKTALK_SAFETY_DATASET", NAMES[SAFETY])
-    return hub
 
 
 @pytest.fixture

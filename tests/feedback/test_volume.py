@@ -6,12 +6,11 @@ Promise: what a lost disk had sealed is on the Hub once, under the names that it
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from types import SimpleNamespace
 
 import pytest
 
@@ -19,30 +18,22 @@ from backtalk.cli import main
 from backtalk.files import canonical_json
 from backtalk.home import home
 from feedback import volume
-from feedback.dataset import FLAGS, SAFETY
+from feedback.dataset import FLAGS
 from feedback.decisions import Decisions, Review, matter_of, to_row
-from feedback.outbox import NAME, Outbox
+from feedback.outbox import Outbox
 from feedback.schema import Consent, FlagEvent
 from feedback.schema import to_row as event_row
 from feedback.segment import Segments
 from feedback.sync import Sync, status
 from feedback.volume import Keeper
 from tests.feedback.events import OPEN, flag
+from tests.feedback.machines import NAMES, Machine
 from tests.hub.faults import cut
 from tests.hub.server import Hub
 from tests.hub.store import Refused
 
 pytest_plugins = ["tests.hub.local"]
-
-NAMES = {FLAGS: "somebody/flags", SAFETY: "somebody/safety"}
-
-Machine = Callable[[str], Outbox]
-
-
-@pytest.fixture(autouse=True)
-def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = SimpleNamespace(sleep=lambda seconds: time.sleep(0.001), monotonic=time.monotonic)
-    monkeypatch.setattr("backtalk.hub.time", quick)
+pytestmark = pytest.mark.usefixtures("quick_pauses")
 
 
 @pytest.fixture
@@ -50,20 +41,6 @@ def mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("BACKTALK_VOLUME", str(tmp_path / "data"))
     return tmp_path / "data"
-
-
-@pytest.fixture
-def datasets(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    monkeypatch.setenv("BACKTALK_FLAGS_DATASET", NAMES[FLAGS])
-    monkeypatch.setenv("BACKTALK_SAFETY_DATASET", NAMES[SAFETY])
-    return hub
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    """machine("space") is the outbox of another machine."""
-    with ExitStack() as opened:
-        yield lambda name: opened.enter_context(closing(Outbox(tmp_path / name / NAME)))
 
 
 def save(outbox: Outbox, who: str = "ann", **said: object) -> FlagEvent:
