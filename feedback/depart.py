@@ -14,7 +14,7 @@ from hashlib import blake2b
 
 from backtalk.files import canonical_json
 from feedback.dataset import FLAGS, SAFETY, home_of
-from feedback.retract import withdrawal
+from feedback.revisions import withdrawal
 from feedback.schema import FlagEvent, content_hash, from_row, to_row
 
 UNSAFE = b'"direction":"safety"'  # in a row it is never part of a text: there each quote has a backslash

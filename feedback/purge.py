@@ -26,7 +26,7 @@ from feedback.decisions import Decisions
 from feedback.erase import erase, events_in, teaches, without
 from feedback.known import KnownFlags
 from feedback.outbox import NAME, Outbox
-from feedback.retract import withdrawal
+from feedback.revisions import withdrawal
 from feedback.segment import Segments
 from feedback.sync import Sync
 

@@ -7,19 +7,13 @@ set and the next compaction no longer contain the flag. What it was before stays
 """
 
 from contextlib import closing
-from dataclasses import replace
 
 from backtalk.errors import WordsError
 from backtalk.home import home
 from backtalk.verb import Parser, report_json
 from feedback.known import KnownFlags
 from feedback.outbox import NAME, Outbox
-from feedback.schema import FlagEvent, new_event_id, now
-
-KEPT = (  # by a withdrawal: whose flag it was, on what; nothing that anybody wrote
-    "app_version", "app_commit", "flag_id", "revision", "consent", "contributor", "conversation_id",
-    "turn_index", "message_id", "parent_message_id", "sibling_ids", "message_at", "model", "sampling",
-)  # fmt: skip
+from feedback.revisions import withdrawal
 
 
 def main(argv: list[str]) -> int:
@@ -48,9 +42,3 @@ def named(known: KnownFlags, prefix: str) -> str:
     if found:
         raise WordsError(f"'{prefix}' begins several ids: {', '.join(found[:3])} ... Give more of it.")
     raise WordsError(f"There is no flag '{prefix[:40]}' here. See: backtalk flags list")
-
-
-def withdrawal(last: FlagEvent) -> FlagEvent:
-    """The event that withdraws the flag whose last event this is."""
-    bare = FlagEvent(op="retract", event_id=new_event_id(), created_at=now())
-    return replace(bare, **{name: getattr(last, name) for name in KEPT})

@@ -3,6 +3,7 @@
     fold(events)                      flag_id -> the event that stands
     follow(draft, last, keep)         the draft as the event after `last`
     numbered(draft, last, keep)       the same, its hash still to be taken
+    withdrawal(last)                  what takes the flag back, without a text
 
 The highest revision wins, in whatever order events arrive; `retract` removes. `flag_id` follows from
 contributor and message, so a second vote amends and never accumulates.
@@ -13,7 +14,12 @@ from dataclasses import fields, replace
 from functools import partial
 
 from backtalk.errors import FlagError
-from feedback.schema import THREAD, FlagEvent, Message, Redaction, Shown, content_hash
+from feedback.schema import THREAD, FlagEvent, Message, Redaction, Shown, content_hash, new_event_id, now
+
+KEPT = (  # by a withdrawal: whose flag it was, on what; nothing that anybody wrote
+    "app_version", "app_commit", "flag_id", "revision", "consent", "contributor", "conversation_id",
+    "turn_index", "message_id", "parent_message_id", "sibling_ids", "message_at", "model", "sampling",
+)  # fmt: skip
 
 
 def fold(events: Iterable[FlagEvent]) -> dict[str, FlagEvent]:
@@ -51,6 +57,12 @@ def numbered(draft: FlagEvent, last: FlagEvent | None, keep: Iterable[str] = ())
     op = "retract" if draft.op == "retract" else "amend" if stands else "create"
     revision = max(draft.revision, last.revision if last else 0) + 1
     return within_consent(replace(event, revision=revision, op=op, content_hash=""))
+
+
+def withdrawal(last: FlagEvent) -> FlagEvent:
+    """The event that withdraws the flag whose last event this is."""
+    bare = FlagEvent(op="retract", event_id=new_event_id(), created_at=now())
+    return replace(bare, **{name: getattr(last, name) for name in KEPT})
 
 
 def _carry_over(event: FlagEvent, last: FlagEvent, keep: Iterable[str]) -> FlagEvent:

@@ -29,7 +29,7 @@ from feedback.fetched import Fetched
 from feedback.known import KnownFlags
 from feedback.outbox import NAME, Outbox
 from feedback.purge import purge
-from feedback.retract import withdrawal
+from feedback.revisions import withdrawal
 from feedback.schema import FlagEvent
 from feedback.sync import Sync
 from tests.feedback.events import CORRECTION, flag
