@@ -1,6 +1,6 @@
 """The whole way of a model of Llama-3.2-1B's size, act by act: how long each takes, and how much memory.
 
-    python bench/rehearse.py [--quick] [--folder DIR] [--llama-cpp DIR] [--llama-quantize FILE]
+    python bench/rehearse.py [--quick] [--layers N] [--llama-cpp DIR] [--llama-quantize FILE]
 
 A model with random weights in the true shape (bench/stand_in.py) is made, taught for two steps, merged,
 converted, quantized, verified and asked. Each act is a process of its own: the commands that a user types,
@@ -12,6 +12,7 @@ and a `llama-quantize` built from it the same quantized files: the time that our
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from backtalk.engine.machine import usable_cores
 from backtalk.errors import BacktalkError
 from backtalk.files import write_jsonl
 from bench.report import Bound, bound, report
-from bench.stand_in import SHAPES, values
+from bench.stand_in import shape_of, values
 from bench.watched import Watched, watch
 from export.checkout import SCRIPT
 from export.checks.template import conversations
@@ -56,6 +57,8 @@ class Stage:
 
     folder: Path
     shape: str
+    layers: int = 0
+    """0: as many as the shape has."""
 
     @property
     def base(self) -> Path:
@@ -93,10 +96,11 @@ class Act:
 
 def main(argv: list[str]) -> int:
     args = _words(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # gigabytes are removed, as by Ctrl-C
     shape = SMALL if args.quick else FULL
     try:
         with tempfile.TemporaryDirectory(prefix="backtalk-rehearse-", dir=args.folder) as folder:
-            stage = Stage(Path(folder), shape)
+            stage = Stage(Path(folder), shape, args.layers)
             say_room(stage, args.llama_cpp)
             played = play(stage, args.llama_cpp, args.llama_quantize)
     except BacktalkError as fault:
@@ -104,7 +108,10 @@ def main(argv: list[str]) -> int:
         return fault.exit_code
     entries = bounds(played, args.llama_cpp, args.llama_quantize)
     print()
-    report("rehearse", entries, shape=shape, acts={name: row(found) for name, found in played.items()})
+    acts = {name: row(found) for name, found in played.items()}
+    report(
+        "rehearse", entries, shape=shape, layers=shape_of(shape, args.layers)["num_hidden_layers"], acts=acts
+    )
     return 0 if all(entry.holds is not False for entry in entries) else 1
 
 
@@ -143,7 +150,7 @@ def our_acts(stage: Stage) -> Iterator[Act]:
     """What a user would do, in a user's words."""
     step, alone = [sys.executable, "-m", "export"], [sys.executable, "-c", STAND_IN]
     f16 = stage.gguf("F16")
-    yield Act("make", [[*alone, "make", stage.base, stage.shape]])
+    yield Act("make", [[*alone, "make", stage.base, stage.shape, str(stage.layers)]])
     yield Act("train", [[*alone, "train", stage.base, stage.run]])
     yield Act("merge", [[*step, "merge", stage.run, stage.merged]])
     yield Act("convert", [[*step, "convert", stage.merged, f16, "--type", "F16"]])
@@ -210,7 +217,7 @@ def _last_words(stage: Stage, act: Act) -> str:
 
 def say_room(stage: Stage, llama_cpp: Path | None) -> None:
     """Says what the rehearsal needs of the disk. Raises BacktalkError where there is less."""
-    count = values(SHAPES[stage.shape])
+    count = values(shape_of(stage.shape, stage.layers))
     ours = (2 + 2) * count + sum(bits / 8 * count for bits in BITS.values())  # base, merged, three GGUFs
     needed = ours + (2 * count if llama_cpp else 0) + HEAD_ROOM  # theirs go one act after they came
     free = shutil.disk_usage(stage.folder).free
@@ -270,6 +277,7 @@ def _gb(size: int | None) -> str:
 def _words(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a small shape, at most a minute")
+    parser.add_argument("--layers", type=int, default=0, help="fewer layers, every matrix in its size (all)")
     parser.add_argument("--folder", type=Path, help="where to work (default: the system's temporary folder)")
     parser.add_argument("--llama-cpp", type=Path, metavar="DIR", help="a checkout, for its converter")
     parser.add_argument(

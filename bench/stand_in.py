@@ -1,6 +1,6 @@
 """A stand-in for Llama-3.2-1B: its true shape and its tokens' number, random weights, made without a network.
 
-    make(folder, SHAPES["Llama-3.2-1B"])       a Hugging Face model folder
+    make(folder, shape_of("Llama-3.2-1B"))     a Hugging Face model folder
     train(folder, run)                         two steps of LoRA on it: the adapter and the card of a run
     check(folder, texts, [gguf])               is that file the model?
 
@@ -48,6 +48,11 @@ SHAPES: dict[str, Shape] = {
     "small": {"vocab_size": 8192, "hidden_size": 256, "intermediate_size": 1024,
               "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 1, **ALIKE},
 }  # fmt: skip
+
+
+def shape_of(name: str, layers: int = 0) -> Shape:
+    """A shape by its name; `layers` other than 0 makes it so deep and leaves every matrix its size."""
+    return {**SHAPES[name], **({"num_hidden_layers": layers} if layers else {})}
 
 
 def values(shape: Shape) -> int:
@@ -186,10 +191,10 @@ def check(model_dir: Path, texts: Path, ggufs: Sequence[Path]) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """`make FOLDER SHAPE`, `train FOLDER RUN` or `verify FOLDER TEXTS GGUF ...`, in a process of its own."""
+    """`make FOLDER SHAPE LAYERS`, `train FOLDER RUN` or `verify FOLDER TEXTS GGUF ...`, as a process."""
     step, other, paths = argv[0], argv[2], [Path(word) for word in argv[1:]]
     if step == "make":
-        make(paths[0], SHAPES[other])
+        make(paths[0], shape_of(other, int(argv[3])))
     elif step == "train":
         train(paths[0], paths[1])
     else:
