@@ -15,8 +15,8 @@ from typing import Any
 
 from app.ui.words import read_words
 from backtalk.errors import FlagError
-from feedback.saving import MANY_AN_HOUR
 from feedback.schema import SCOPES, Consent
+from feedback.store.saving import MANY_AN_HOUR
 
 PARTS = {"version", "scope", "training", "at"}
 HOUR_SECONDS = 3600.0

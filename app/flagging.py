@@ -19,12 +19,12 @@ from backtalk import hub
 from backtalk.errors import BacktalkError, FlagError
 from backtalk.home import has_lasting_secret, home, on_space, secret
 from feedback import schema
-from feedback.consenting import flags_given, follow_consent, is_same
-from feedback.outbox import NAME, Outbox
-from feedback.saving import Choice, FlaggedMessage, preview, save_flag
+from feedback.hub.sync import Sync
+from feedback.hub.volume import mounted
+from feedback.rights.consenting import flags_given, follow_consent, is_same
 from feedback.schema import FlagEvent
-from feedback.sync import Sync
-from feedback.volume import mounted
+from feedback.store.outbox import NAME, Outbox
+from feedback.store.saving import Choice, FlaggedMessage, preview, save_flag
 
 NO_SECRET = (
     "Flagging is off: this Space has no BACKTALK_SECRET, without which a flag could not be withdrawn later. "

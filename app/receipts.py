@@ -10,11 +10,11 @@ import time
 from threading import Lock
 from typing import Any
 
-from feedback.dataset import FLAGS, named
-from feedback.outbox import Outbox
+from feedback.hub.dataset import FLAGS, named
+from feedback.hub.segment import Segments
+from feedback.hub.sync import status
 from feedback.schema import FlagEvent
-from feedback.segment import Segments
-from feedback.sync import status
+from feedback.store.outbox import Outbox
 
 HERE, WAITING, HUB = "here", "waiting", "hub"
 COMMIT_CHARACTERS = 7  # of a commit's hash: as git shows it

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from backtalk.files import canonical_json
 from bench.report import bound, report
 from bench.visitors import Visitors
-from feedback.dataset import FOLDER
+from feedback.hub.dataset import FOLDER
 from tests.hub.server import Hub
 from tests.hub.store import MAIN, Change, Repo
 
@@ -36,7 +36,7 @@ EVENTS_IN_A_SEGMENT = 1_000
 BEGAN = datetime(2025, 1, 1, tzinfo=UTC)  # always the same, so that the same shards are written
 COMPACT = """
 import resource, time
-from feedback.compact import compact
+from feedback.hub.compact import compact
 began = time.monotonic()
 print(compact("flags").sentence)
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))

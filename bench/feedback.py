@@ -26,11 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from backtalk.files import canonical_json
 from bench.report import bound, report
-from feedback import outbox as outbox_module
-from feedback.line import next_line
-from feedback.outbox import Outbox
 from feedback.redact import masked_event
-from feedback.saving import Choice, FlaggedMessage, draft, save_flag
 from feedback.schema import (
     Answer,
     Consent,
@@ -42,6 +38,10 @@ from feedback.schema import (
     pseudonym,
     to_row,
 )
+from feedback.store import outbox as outbox_module
+from feedback.store.line import next_line
+from feedback.store.outbox import Outbox
+from feedback.store.saving import Choice, FlaggedMessage, draft, save_flag
 
 SAVES, QUICK_SAVES = 2_000, 200
 WARM_UP = 20

@@ -26,9 +26,9 @@ from threading import Thread
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.report import bound, report
-from feedback.outbox import Outbox, Receipt
-from feedback.saving import Choice, FlaggedMessage, save_flag
 from feedback.schema import Answer, Contributor, Message, Model, Sampling, Sent, pseudonym
+from feedback.store.outbox import Outbox, Receipt
+from feedback.store.saving import Choice, FlaggedMessage, save_flag
 
 ROUNDS, QUICK_ROUNDS = 200, 20
 ROUNDS_PER_OUTBOX = 10

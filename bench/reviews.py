@@ -3,8 +3,8 @@
     python bench/reviews.py [--quick] [--decisions 200] [--seed 1]
 
 Two state folders, each with the same flags; two maintainers, one on each, decide on them in turn, also on
-the same flag without knowing of each other, and sync all the while as the app does (`feedback/sync.py`). The
-local Hub answers with every kind of fault: errors before and after a commit took effect, connections cut
+the same flag without knowing of each other, and sync all the while as the app does (`feedback/hub/sync.py`).
+The local Hub answers with every kind of fault: errors before and after a commit took effect, connections cut
 before, after and in the middle of an answer, delays. At the end both fetch once more without faults, and the
 dataset, both machines and a third, fresh one are compared, decision by decision.
 """
@@ -28,12 +28,12 @@ os.environ.update(HF_HUB_DISABLE_XET="1", HF_HUB_OFFLINE="0", HF_TOKEN="hf_write
 from backtalk import hub as door
 from backtalk.errors import NetworkError
 from bench.report import bound, report
-from feedback.dataset import REVIEWS, VARIABLES
-from feedback.decisions import Decisions, Review, matter_of
-from feedback.exchange import Exchange
-from feedback.outbox import NAME, Outbox
+from feedback.hub.dataset import REVIEWS, VARIABLES
+from feedback.hub.exchange import Exchange
+from feedback.hub.sync import Sync, status
 from feedback.schema import FlagEvent
-from feedback.sync import Sync, status
+from feedback.store.decisions import Decisions, Review, matter_of
+from feedback.store.outbox import NAME, Outbox
 from tests.feedback.events import flag
 from tests.hub.server import Hub
 

@@ -30,8 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from backtalk import hub
 from backtalk.files import canonical_json
 from bench.report import bound, report
-from feedback.outbox import Outbox
-from feedback.saving import Choice, FlaggedMessage, save_flag
+from feedback.hub.sync import Pace, Sync, status
 from feedback.schema import (
     Answer,
     Consent,
@@ -44,7 +43,8 @@ from feedback.schema import (
     pseudonym,
     to_row,
 )
-from feedback.sync import Pace, Sync, status
+from feedback.store.outbox import Outbox
+from feedback.store.saving import Choice, FlaggedMessage, save_flag
 
 ROOT = Path(__file__).resolve().parents[1]
 WRITERS, QUICK_WRITERS = 5, 2

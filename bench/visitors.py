@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from backtalk.files import canonical_json
-from feedback.decisions import Review, content_hash, matter_of, to_row
 from feedback.schema import Consent, Contributor, FlagEvent, Model, Sampling, flag_id, from_row
 from feedback.schema import to_row as row_of_flag
+from feedback.store.decisions import Review, content_hash, matter_of, to_row
 
 EVENTS_IN_A_SEGMENT = 5_000
 NEAR_DUPLICATES = 0.1

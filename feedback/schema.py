@@ -5,8 +5,8 @@ and fold into a state is in feedback/revisions.py. Texts are masked before an ev
 (feedback/redact.py), and every hash is of masked text. docs/contracts.md explains the columns to a reader of
 the dataset.
 
-    event = draft(...)               feedback/saving.py, from what the app knows
-    receipt = outbox.save(event)     feedback/outbox.py: masked, numbered, on disk
+    event = draft(...)               feedback/store/saving.py, from what the app knows
+    receipt = outbox.save(event)     feedback/store/outbox.py: masked, numbered, on disk
     from_row(line) == event          strict: what breaks the schema is refused with a reason
 """
 

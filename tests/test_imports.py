@@ -28,7 +28,7 @@ FENCES = {
     "huggingface_hub": ("backtalk/hub.py",),
     "jinja2": ("backtalk/engine/", "backtalk/prompt.py"),
     "llama_cpp": ("backtalk/engine/", "backtalk/prompt.py", "export/"),
-    "sqlite3": ("feedback/outbox.py",),
+    "sqlite3": ("feedback/store/outbox.py",),
     "torch": ("training/", "export/"),
     "transformers": ("training/", "export/"),
     "unsloth": ("training/backends/unsloth.py",),
@@ -123,7 +123,7 @@ def test_every_package_says_that_it_is_one() -> None:
     [
         ("import app.serve, app.ask", {"torch", "transformers", "training", "export"}),
         ("import backtalk.engine", {"torch", "transformers", "gradio", "app", "feedback"}),
-        ("import feedback.schema, feedback.outbox", {"torch", "gradio", "app", "numpy", "llama_cpp"}),
+        ("import feedback.schema, feedback.store.outbox", {"torch", "gradio", "app", "numpy", "llama_cpp"}),
         (
             "from backtalk.cli import main; main(['--help'])",
             {"app", "feedback", "training", "export", "yaml", "argparse", "gradio", "llama_cpp", "torch"},

@@ -11,10 +11,10 @@ from app.flagging import Flagging
 from app.receipts import HERE, HUB, WAITING
 from backtalk.errors import FlagError
 from backtalk.home import home
-from feedback.outbox import NAME, Outbox
+from feedback.hub.sync import Sync
 from feedback.revisions import fold
 from feedback.schema import Consent, FlagEvent, from_row
-from feedback.sync import Sync
+from feedback.store.outbox import NAME, Outbox
 from tests.hub.server import Hub
 
 pytest_plugins = ["tests.hub.local"]

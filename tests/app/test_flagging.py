@@ -10,8 +10,8 @@ from app.flagging import Flagging
 from app.transcript import Message
 from backtalk.errors import FlagError
 from backtalk.home import home
-from feedback.outbox import NAME, Outbox
 from feedback.schema import FlagEvent
+from feedback.store.outbox import NAME, Outbox
 
 VISITOR = "visitor1"
 

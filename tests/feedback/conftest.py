@@ -11,10 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from feedback.dataset import FLAGS, SAFETY
-from feedback.outbox import NAME, Outbox
-from feedback.saving import FlaggedMessage
+from feedback.hub.dataset import FLAGS, SAFETY
 from feedback.schema import Answer, Contributor, Message, Model, Sampling, Sent, pseudonym
+from feedback.store.outbox import NAME, Outbox
+from feedback.store.saving import FlaggedMessage
 from tests.feedback.machines import NAMES, Machine
 from tests.hub.server import Hub
 

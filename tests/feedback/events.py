@@ -8,7 +8,6 @@ from typing import Any
 from backtalk.files import write_jsonl
 from feedback.redact import masked_event
 from feedback.revisions import follow
-from feedback.saving import Choice, FlaggedMessage, draft
 from feedback.schema import (
     Answer,
     Consent,
@@ -22,6 +21,7 @@ from feedback.schema import (
     pseudonym,
     to_row,
 )
+from feedback.store.saving import Choice, FlaggedMessage, draft
 
 SECRET = b"a secret for tests only"
 QUESTION = "How long can I return a tent?"

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from feedback.dataset import FLAGS, SAFETY
-from feedback.outbox import Outbox
+from feedback.hub.dataset import FLAGS, SAFETY
+from feedback.store.outbox import Outbox
 
 NAMES = {FLAGS: "somebody/flags", SAFETY: "somebody/safety"}
 

@@ -11,10 +11,10 @@ import pytest
 
 from backtalk.files import canonical_json
 from feedback.columns import clean, spell_out_moments
-from feedback.outbox import Outbox
-from feedback.saving import Choice, FlaggedMessage, save_flag
+from feedback.hub.sync import Sync
 from feedback.schema import Answer, Consent, FlagEvent, Message, Model, to_row
-from feedback.sync import Sync
+from feedback.store.outbox import Outbox
+from feedback.store.saving import Choice, FlaggedMessage, save_flag
 from tests.hub.elsewhere import python
 from tests.hub.server import Hub
 

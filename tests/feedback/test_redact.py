@@ -15,8 +15,8 @@ from backtalk.files import read_jsonl
 from feedback import personal
 from feedback.columns import map_texts
 from feedback.redact import mask, masked_event
-from feedback.saving import Choice, FlaggedMessage, draft
 from feedback.schema import Extras, FlagEvent, Span, to_row
+from feedback.store.saving import Choice, FlaggedMessage, draft
 
 DATA = Path(__file__).parent / "data"  # 300 personal texts, marked by brackets, and 300 of daily life
 MARKED = re.compile("⟦(.*?)⟧", re.DOTALL)

@@ -12,8 +12,8 @@ from backtalk.errors import FlagError
 from feedback import schema
 from feedback.redact import masked_event
 from feedback.revisions import fold, follow, says_the_same
-from feedback.saving import Choice, FlaggedMessage, draft
 from feedback.schema import Consent, FlagEvent, FlagReason, to_row, validate
+from feedback.store.saving import Choice, FlaggedMessage, draft
 from feedback.taxonomy import taxonomy
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)

@@ -14,8 +14,8 @@ from backtalk.files import canonical_json
 from feedback import schema
 from feedback.redact import masked_event
 from feedback.revisions import follow
-from feedback.saving import Choice, FlaggedMessage, draft
 from feedback.schema import FlagEvent, FlagReason, from_row, to_row, validate
+from feedback.store.saving import Choice, FlaggedMessage, draft
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
 

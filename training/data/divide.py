@@ -7,7 +7,7 @@ else: another limit, another filter or another source moves no row to the other 
 from collections.abc import Iterable
 from hashlib import sha256
 
-from feedback.similar import normalised
+from feedback.curate.similar import normalised
 from training.data.example import Example
 
 

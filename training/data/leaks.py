@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from backtalk.errors import BacktalkError
-from feedback.similar import Likeness, Text, normalised
+from feedback.curate.similar import Likeness, Text, normalised
 from training.data.example import Example
 
 MOST_TOLD = 10

@@ -15,7 +15,7 @@ from typing import Any
 
 from backtalk.errors import BacktalkError, WordsError
 from backtalk.prompt import Template
-from feedback import controls as control_tokens
+from feedback.curate import controls as control_tokens
 from training.data.divide import divide
 from training.data.example import Example
 from training.data.form import as_dataset

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from feedback.similar import Likeness, Text, normalised
+from feedback.curate.similar import Likeness, Text, normalised
 from training.data.example import Example, Message
 from training.data.language import language_share
 from training.data.recipe import Filters

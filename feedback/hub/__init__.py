@@ -1,0 +1,1 @@
+"""Between this machine and the Hub: sealed, sent, confirmed, fetched, merged, rewritten."""

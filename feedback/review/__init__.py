@@ -1,0 +1,1 @@
+"""What maintainers see and decide: the queue, one key each, and the figures of all flags."""

@@ -1,0 +1,1 @@
+"""What contributors may ask for: another consent, a withdrawal, a purge, and where a flag went."""
