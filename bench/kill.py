@@ -34,6 +34,7 @@ ROUNDS, QUICK_ROUNDS = 200, 20
 ROUNDS_PER_OUTBOX = 10
 WRITERS, THREADS = 2, 2
 LONGEST_LIFE = 0.4  # seconds that the writers of a round live at most, from their first word on
+SAVES_A_LIFE = 20  # that one writer could do in it: on a slow or busy machine lives are longer
 YOUNGEST = 0.06  # the same for the round that makes the database, from their start on
 PATIENCE = 60.0  # seconds until writers that say nothing are a failure
 CONTRIBUTOR = Contributor(pseudonym(b"a secret for this benchmark", "visitor"))
@@ -62,13 +63,14 @@ class Heard:
 def main() -> int:
     args = _words()
     chance = random.Random(args.seed)
-    tally = Tally()
+    tally, longest = Tally(), _longest_life()
     began = time.monotonic()
     for first in range(0, args.rounds, ROUNDS_PER_OUTBOX):
         with tempfile.TemporaryDirectory(prefix="backtalk-kill-") as folder:
             path, heard = Path(folder) / "outbox.sqlite", Heard()
             for number in range(first, min(first + ROUNDS_PER_OUTBOX, args.rounds)):
-                _play_round(path, number, number == first, chance, heard, tally)
+                moment = chance.uniform(0, YOUNGEST if number == first else longest)
+                _play_round(path, number, number == first, moment, heard, tally)
             _check(path, heard, tally)
         print(f"{number + 1:>4} rounds  {tally.acknowledged:>6} acknowledged  {tally.lost} lost", flush=True)
     print(
@@ -96,15 +98,26 @@ def _words() -> argparse.Namespace:
     return args
 
 
-def _play_round(
-    path: Path, number: int, is_first: bool, chance: random.Random, heard: Heard, tally: Tally
-) -> None:
+def _longest_life() -> float:
+    """Long enough that flags are saved in most rounds, however busy this machine is."""
+    took = []
+    with (
+        tempfile.TemporaryDirectory(prefix="backtalk-kill-") as folder,
+        closing(Outbox(Path(folder) / "outbox.sqlite")) as outbox,
+    ):
+        for number in range(5):
+            began = time.monotonic()
+            _save(outbox, f"measured-{number}")
+            took.append(time.monotonic() - began)
+    return max(LONGEST_LIFE, SAVES_A_LIFE * sorted(took)[len(took) // 2])
+
+
+def _play_round(path: Path, number: int, is_first: bool, moment: float, heard: Heard, tally: Tally) -> None:
+    """`moment`: when they are killed, from their start in the first round, else from their first word."""
     writers = [_start_writer(path, f"{number}-{writer}") for writer in range(WRITERS)]
-    if is_first:
-        time.sleep(chance.uniform(0, YOUNGEST))
-    else:
+    if not is_first:
         select.select([pipe for _, pipe in writers], [], [], PATIENCE)
-        time.sleep(chance.uniform(0, LONGEST_LIFE))
+    time.sleep(moment)
     for pid, _ in writers:
         os.kill(pid, signal.SIGKILL)
     said = [line for pid, pipe in writers for line in _last_words(pid, pipe)]

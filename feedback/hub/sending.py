@@ -7,6 +7,7 @@ backtalk flags sync --compact       a maintainer's: segments older than a day be
 import argparse
 from contextlib import closing
 from dataclasses import asdict
+from typing import Any
 
 from backtalk.errors import NetworkError
 from backtalk.home import home
@@ -14,6 +15,7 @@ from backtalk.verb import Parser, report_json
 from feedback.hub.compact import compact
 from feedback.hub.dataset import VARIABLES, named
 from feedback.hub.fetch import catch_up
+from feedback.hub.fetched import Fetched
 from feedback.hub.segment import Course
 from feedback.hub.sync import Sync, status
 from feedback.hub.volume import Keeper, mounted
@@ -32,27 +34,35 @@ def add_sync(verbs: "argparse._SubParsersAction[Parser]") -> None:
 
 
 def sync_flags(args: argparse.Namespace) -> int:
-    course = _send()
+    course, fetched = _send()
     done = [compact(dataset) for dataset in VARIABLES if named(dataset)] if args.compact else []
     for one in done:
         print(one.sentence)
     if args.json:
         report_json(
-            {"confirmed": course.confirmed, "commit": course.commit, "compacted": list(map(asdict, done))}
+            {
+                "confirmed": course.confirmed,
+                "commit": course.commit,
+                "fetched": fetched,
+                "compacted": list(map(asdict, done)),
+            }
         )
     return 0
 
 
-def _send() -> Course:
+def _send() -> tuple[Course, dict[str, Any]]:
+    """How far everything has come, and what is here of the datasets."""
     with closing(Outbox(home() / NAME)) as outbox:
         ours, missed = _exchange(outbox)
-        reached = status(outbox)
+        reached, fetched = status(outbox), Fetched.beside(outbox).heads()
     if not ours:
         print("Another process of this machine is sending already.")
     elif reached.waits or missed:
         raise NetworkError(f"{reached.sentence} {missed}".strip())
     print(reached.sentence)
-    return reached.course
+    for head in fetched.values():
+        print(f"Fetched from {head['repository']}: {head['files']} files, at commit {head['commit'][:7]}.")
+    return reached.course, fetched
 
 
 def _exchange(outbox: Outbox) -> tuple[bool, str]:

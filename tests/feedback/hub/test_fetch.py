@@ -119,6 +119,15 @@ def test_every_verb_works_on_everybodys_flags_from_an_empty_machine(
     assert [used["kind"] for used in last_json(capsys)["used_by"]] == ["curated set"]
 
 
+def test_the_verb_says_what_came(machine: Machine, datasets: Hub, capsys: Captured) -> None:
+    send(machine("space"), "ann")
+    assert main(["flags", "sync", "--json"]) == 0
+    head = datasets.store.repo("dataset", NAMES[FLAGS]).commit("main").oid
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert f"Fetched from somebody/flags: 1 files, at commit {head[:7]}." in lines
+    assert json.loads(last)["fetched"][FLAGS]["commit"] == head
+
+
 def test_a_decision_on_a_flag_of_others_goes_where_the_flag_is_and_comes_to_its_space(
     machine: Machine, laptop: Outbox
 ) -> None:

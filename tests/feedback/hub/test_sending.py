@@ -32,8 +32,9 @@ def test_it_says_what_is_on_the_hub(flagged: Path, hub: Hub, capsys: Captured) -
     assert main(["flags", "sync", "--json"]) == 0
     *sentence, last = capsys.readouterr().out.splitlines()
     head = hub.store.repo("dataset", "somebody/flags").commit("main").oid
-    assert sentence == [f"1 event on the Hub, the newest at commit {head[:7]}."]
-    assert json.loads(last) == {"confirmed": 1, "commit": head, "compacted": []}
+    assert sentence[0] == f"1 event on the Hub, the newest at commit {head[:7]}."
+    said = json.loads(last)
+    assert (said["confirmed"], said["commit"], said["compacted"]) == (1, head, [])
 
 
 def test_it_compacts_on_demand(flagged: Path, capsys: Captured) -> None:
