@@ -1,15 +1,22 @@
 """The rows of a dataset on the Hub, at a commit that is written into the card.
 
-commit = pin("somebody/chats", "")         where its main branch stands now
-for row in fetch_rows("somebody/chats", commit, "", "train", streaming=False): ...
+    commit = pin("somebody/chats", "")         where its main branch stands now
+    for row in fetch_rows("somebody/chats", commit, "", "train", streaming=False): ...
+
+What was read whole once lies in the state folder as JSON lines, under its commit, and is read from there.
 """
 
+import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from backtalk import hub
 from backtalk.errors import BacktalkError, NetworkError
+from backtalk.files import writing
 from backtalk.home import home
-from training.data.example import Row
+from training.data.example import Fault, Row
+from training.data.read import read_rows
 
 
 def pin(repo: str, revision: str) -> str:
@@ -25,19 +32,30 @@ def pin(repo: str, revision: str) -> str:
     return head.commit
 
 
-def fetch_rows(repo: str, revision: str, config: str, split: str, streaming: bool) -> Iterator[Row]:
-    """Every row of a split; without `streaming` the dataset is kept in the state folder."""
+def fetch_rows(repo: str, commit: str, config: str, split: str, streaming: bool) -> Iterator[Row | Fault]:
+    """Every row of a split. With `streaming` nothing is kept, and no more is read than is asked for."""
+    kept = _kept(repo, commit, config, split)
+    if not kept.exists():
+        rows = _stream(repo, commit, config, split)
+        if streaming:
+            yield from rows
+            return
+        with writing(kept) as file:
+            for row in rows:
+                file.write(json.dumps(row.values, default=str).encode() + b"\n")
+    yield from read_rows(kept)
+
+
+def _kept(repo: str, commit: str, config: str, split: str) -> Path:
+    name = re.sub(r"[^\w.-]", "_", f"{commit}-{config or 'default'}-{split}")
+    return home() / "datasets" / repo.replace("/", "--") / f"{name}.jsonl"
+
+
+def _stream(repo: str, commit: str, config: str, split: str) -> Iterator[Row]:
     from datasets import load_dataset
 
     try:
-        rows = load_dataset(
-            repo,
-            name=config or None,
-            split=split,
-            revision=revision,
-            streaming=streaming,
-            cache_dir=str(home() / "datasets"),
-        )
+        rows = load_dataset(repo, name=config or None, split=split, revision=commit, streaming=True)
         for number, values in enumerate(rows, start=1):
             yield Row(number, values)
     except ConnectionError as fault:
@@ -48,5 +66,5 @@ def fetch_rows(repo: str, revision: str, config: str, split: str, streaming: boo
     except Exception as fault:  # the library passes on whatever its readers and its client raised
         reason = (str(fault).splitlines() or [type(fault).__name__])[0]
         raise BacktalkError(
-            f"The split '{split}' of {repo} at {revision[:12]} cannot be read: {reason}"
+            f"The split '{split}' of {repo} at {commit[:12]} cannot be read: {reason}"
         ) from fault

@@ -65,8 +65,9 @@ def refuse_leaks(leaks: Sequence[Leak]) -> None:
         return
     told = [f"  {leak.kind}: {leak.train} and {leak.evaluation}: {leak.prompt[-80:]!r}" for leak in leaks]
     more = [f"  and {len(leaks) - MOST_TOLD:,} more"] if len(leaks) > MOST_TOLD else []
+    rows = "row holds" if len(leaks) == 1 else "rows hold"
     raise BacktalkError(
-        f"{len(leaks):,} training rows hold an evaluation prompt, so the evaluation would measure memory; "
+        f"{len(leaks):,} training {rows} an evaluation prompt, so the evaluation would measure memory; "
         "nothing was trained. Take them out of the data, or leave them out with data.drop_leaks: true.\n"
         + "\n".join(told[:MOST_TOLD] + more)
     )

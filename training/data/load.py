@@ -54,12 +54,13 @@ def load(
     offline: bool = False,
     perplexity: Callable[[Example], float] | None = None,
     progress: Callable[[str], None] = lambda text: None,
+    may_be_empty: bool = False,
 ) -> Loaded:
     """The rows of a recipe's data, as `form` wants them.
 
     `template` and `controls` (the added tokens) are those of the model that is trained, `context` the most
     tokens of a row; `perplexity` rates an example under the base model, where the filters want it. `progress`
-    is told where the work stands. Raises WordsError, NetworkError and BacktalkError, each one sentence.
+    is told where the work stands; with `may_be_empty` it is no fault that no row is left. Raises WordsError, NetworkError and BacktalkError, each one sentence.
     """
     _check(data, context, perplexity is not None)
     names = [name for name in controls if name.strip()]  # a tokenizer may add runs of spaces as tokens
@@ -85,7 +86,7 @@ def load(
     parts = taking.training(sources)
     taking.refuse_faults()
     train = mix(parts, data, seed)
-    if not train:
+    if not train and not may_be_empty:
         raise BacktalkError(_nothing_left(sources, form))
 
     everything = [one.opened for one in (*sources, *declared)]

@@ -21,7 +21,7 @@ from training.data.locate import Place, curated_file, locate
 from training.data.read import read_rows
 from training.data.recipe import Data, Form, Source
 from training.data.standardise import Standard, parts
-from training.data.variant import find_variant
+from training.data.variant import Variant, find_variant
 
 WINDOW = 10  # rows of a stream that are read for each one wanted: filters and the draw need a choice
 SMALLEST_WINDOW = 1000
@@ -61,12 +61,24 @@ def open_source(source: Source, data: Data, form: Form, offline: bool, evaluates
                 f"{source.label} has no column '{name}' ('{knob}'); it has {', '.join(columns)}."
             )
     found = parts(place.columns, columns, form, source.label, bool(variant))
+    if not found and evaluates:  # nothing to compare on by this method, and yet nothing to be learned
+        _only_hold_out(rows, place.columns, columns, variant, opened)
     if not found:
         opened.notes.append(f"{source.label} has nothing for {form.upper()}, and is left out of it")
         return opened
     standard = Standard(source.label, found, form, variant, source.group, place.stratify)
     opened.examples = _examples(rows, faults, standard, opened, data.faulty)
     return opened
+
+
+def _only_hold_out(
+    rows: list[Row], given: dict[str, str], columns: list[str], variant: Variant | None, opened: Opened
+) -> None:
+    """Keeps the prompts of an evaluation apart, in a step of a chain that cannot measure it."""
+    label = opened.source.label
+    found = parts(given, columns, "sft", label, bool(variant))
+    read = [Standard(label, found, "sft", variant).example(row) for row in rows] if found else []
+    opened.held_out = [(one.place, asked) for one in read if isinstance(one, Example) for asked in one.asked]
 
 
 def _open_curated(folder: Path, opened: Opened, form: Form, evaluates: bool) -> None:
@@ -156,7 +168,8 @@ def _of_hub(place: Place, opened: Opened) -> Iterator[Row | Fault]:
     opened.inputs.append(entry)
     digest = hashlib.sha256()
     for row in fetch_rows(place.repo, revision, source.config, source.split, source.streaming):
-        digest.update(json.dumps(row.values, sort_keys=True, default=str).encode())
+        content = row.values if isinstance(row, Row) else row.why
+        digest.update(json.dumps(content, sort_keys=True, default=str).encode())
         entry.update(rows=row.number, sha256=digest.hexdigest())  # of the rows that were read
         yield row
 

@@ -12,6 +12,7 @@
 A source may also be a word alone: `sources: [bitext]`.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -25,6 +26,8 @@ from training.data.variant import find_variant
 Form = Literal["sft", "kto", "dpo"]
 """What a trainer takes: prompt and completion, these with a label, or prompt, chosen and rejected."""
 
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
 ROLES = ("messages", "system", "prompt", "completion", "label", "chosen", "rejected")
 """What a column can be; `columns` of a source maps each to the name that it has there."""
 
@@ -36,7 +39,7 @@ class Source:
     name: str = knob("", "a dataset known by name: bitext, finetome, samsum")
     path: str = knob("", "a .jsonl, .json, .csv or .parquet file, a folder of them, or a curated set")
     repo: str = knob("", "a dataset on the Hub, as owner/name")
-    revision: str = knob("", "commit, tag or branch of the repo (else: its main branch)")
+    revision: str = knob("", "full commit of the repo (else: where its main branch stands)")
     config: str = knob("", "configuration of the repo, where it has several")
     split: str = knob("train", "split of the repo")
     columns: dict[str, str] = field(
@@ -64,8 +67,9 @@ class Source:
     @property
     def label(self) -> str:
         """What errors and reports call it."""
-        place = self.name or self.path or self.repo
-        return place if self.split == "train" else f"{place} ({self.split})"
+        more = [self.split] if self.split != "train" else []
+        more += [self.prompt] if self.prompt else []
+        return (self.name or self.path or self.repo) + (f" ({', '.join(more)})" if more else "")
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,11 @@ def _check_place(source: Source) -> None:
         )
     if source.name:
         _check_known("name", [source.name], KNOWN)
+    if source.revision and not COMMIT.fullmatch(source.revision):
+        raise WordsError(
+            f"'revision' is '{source.revision}'; a full commit of 40 digits was wanted, so that the rows can "
+            "be had again. It stands on the dataset's page under History."
+        )
     if source.path and (source.revision or source.config):
         raise WordsError("A path has no 'revision' and no 'config'; these are for a repo.")
 

@@ -161,6 +161,8 @@ def _said(given: Any, role: str, column: str) -> Messages:
     listed = _listed(given)
     if isinstance(listed, str):
         return ({"role": role, "content": _whole(listed)},)
+    if not isinstance(listed, list | tuple):
+        raise Unusable(f"no text in the column '{column}'")
     return _messages(listed)
 
 

@@ -139,10 +139,10 @@ class Taking:
 
 
 def _hold_out(prompts: HeldOut, one: Taken, examples: Sequence[Example]) -> None:
+    for name, prompt in one.opened.held_out:  # first, since an item's own name says more than a row's number
+        prompts.add(name, prompt)
     for example in examples:
         _add(prompts, example)
-    for name, prompt in one.opened.held_out:
-        prompts.add(name, prompt)
 
 
 def _add(prompts: HeldOut, example: Example) -> None:
