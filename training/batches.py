@@ -9,7 +9,18 @@ from typing import Any
 
 import torch
 
+from training.recipe import Batch
 from training.render import IGNORED, Row
+
+Example = dict[str, list[int]]
+
+
+def examples(rows: Sequence[Row], batch: Batch) -> list[Example]:
+    """What a step is made of: a row each, or rows that were packed to `max_length`."""
+    if not batch.packing:
+        return [example(row) for row in rows]
+    groups = pack(rows, range(len(rows)), batch.max_length)
+    return [packed_example([rows[place] for place in group]) for group in groups]
 
 
 def pack(rows: Sequence[Row], order: Sequence[int], length: int) -> list[list[int]]:

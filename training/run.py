@@ -6,11 +6,13 @@ on the same inputs finds its own run again, finished or not, and goes on with it
 """
 
 import fcntl
+import gc
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,39 +22,40 @@ from backtalk import __version__
 from backtalk.card import NAME as CARD
 from backtalk.card import Card, read_card, write_card
 from backtalk.config import to_plain
-from backtalk.errors import BacktalkError, WordsError
+from backtalk.errors import BacktalkError
 from backtalk.files import canonical_json, write_json, write_text, writing
 from backtalk.home import home
 from backtalk.progress import Progress
 from training import backends, checkpoint, machine
 from training.activations import bytes_of_step, checkpoints_layers
 from training.base import Base, find_base
-from training.data.load import Loaded, load
 from training.metrics import Metrics, read_metrics
+from training.newest import settled
 from training.picture import draw_loss
 from training.recipe import Recipe
-from training.render import Renderer, Row, render_all
-from training.watch import Stop, Watch
+from training.render import Renderer
+from training.stage import Reading, Stage, read_stage
+from training.summary import summary
+from training.watch import Course, Stop, Watch
 
 LIBRARIES = ("accelerate", "peft", "safetensors", "tokenizers", "torch", "transformers", "trl")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
-LAST_STEPS = 0.1  # share of the steps whose mean loss the card names
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Ready:
-    """What a run knows before it loads a model."""
+    """What a run knows before it loads a model: what it learns from, method by method."""
 
     recipe: Recipe
     base: Base
-    loaded: Loaded
-    rows: list[Row]
+    stages: tuple[Stage, ...]
 
     @property
     def inputs(self) -> list[dict[str, Any]]:
         """Everything that is read, as the card names it."""
-        return [*self.base.entries, *self.loaded.inputs]
+        read = [entry for stage in self.stages for entry in stage.loaded.inputs]
+        return [*self.base.entries, *(entry for place, entry in enumerate(read) if entry not in read[:place])]
 
     @property
     def id(self) -> str:
@@ -64,6 +67,22 @@ class Ready:
     @property
     def folder(self) -> Path:
         return home() / "runs" / self.id
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return sum(stage.steps for stage in self.stages)
+
+    def places(self, parts: Path) -> list[Path]:
+        """Where each method has its checkpoints: side by side where there are several."""
+        if len(self.stages) == 1:
+            return [parts]
+        return [parts / f"{number}-{stage.method}" for number, stage in enumerate(self.stages, start=1)]
+
+    def told(self) -> list[str]:
+        """What became of the rows, and how each method uses them."""
+        lines = [line for stage in self.stages for line in (*stage.loaded.told(), *stage.told())]
+        return list(dict.fromkeys(lines))
 
 
 @dataclass(frozen=True)
@@ -82,22 +101,17 @@ class Outcome:
 
 def prepare(recipe: Recipe, offline: bool, progress: Progress) -> Ready:
     """Reads base and data; nothing is written. Raises BacktalkError where something is off."""
-    if recipe.methods != ("sft",):
-        chain = " then ".join(recipe.methods)
-        raise WordsError(f"The recipe's method is {chain}; kto and dpo come with a later release. Use sft.")
+    recipe = settled(recipe)
     base = find_base(recipe.base.model, recipe.base.revision)
     renderer = Renderer(base.folder)
     longest = min(recipe.batch.max_length, int(base.config.get("max_position_embeddings") or 2**31))
-    loaded = load(
-        recipe.data,
-        renderer.template,
-        controls=renderer.controls,
-        context=longest,
-        seed=recipe.seed,
-        offline=offline,
-        progress=progress.report,
-    )
-    return Ready(recipe, base, loaded, render_all(renderer, loaded.train, longest))
+    perplexity = _perplexity(base, renderer) if recipe.data.filters.needs_base else None
+    read = Reading(renderer, longest, offline, perplexity, progress.report)
+    stages = tuple(read_stage(recipe.of(method), read) for method in recipe.methods)
+    if not any(stage.steps for stage in stages):
+        why = "; ".join(f"{stage.method}: {stage.left_out}" for stage in stages)
+        raise BacktalkError(f"There is nothing to learn from. {why[:1].upper()}{why[1:]}.")
+    return Ready(recipe, base, stages)
 
 
 def train(ready: Ready, fresh: bool, progress: Progress, say: Say) -> Outcome:
@@ -112,10 +126,9 @@ def train(ready: Ready, fresh: bool, progress: Progress, say: Say) -> Outcome:
         if (folder / CARD).exists():
             steps = int(read_card(folder).metrics["steps"])
             return Outcome(ready.id, folder, steps, steps)
-        begun = checkpoint.newest(parts, say)
-        step, steps = _steps(ready, folder, parts, begun, progress, say)
+        step, steps = _chain(ready, folder, parts, progress, say), ready.steps
         if step == steps:
-            _finish(ready, folder, parts, steps)
+            _finish(ready, folder, parts)
     if step == steps:
         shutil.rmtree(parts)
     return Outcome(ready.id, folder, step, steps)
@@ -124,45 +137,80 @@ def train(ready: Ready, fresh: bool, progress: Progress, say: Say) -> Outcome:
 # ---- the steps
 
 
-def _steps(
-    ready: Ready, folder: Path, parts: Path, begun: Path | None, progress: Progress, say: Say
-) -> tuple[int, int]:
-    """Takes what steps are left; how many are done now, and of how many."""
+def _chain(ready: Ready, folder: Path, parts: Path, progress: Progress, say: Say) -> int:
+    """Takes what steps are left, method after method, each on the adapter of the one before.
+
+    The last method that has a whole checkpoint is where it goes on: those before it are finished. Returns how
+    many steps are done now.
+    """
+    legs = [leg for leg in zip(ready.stages, ready.places(parts), strict=True) if leg[0].steps]
+    found = [checkpoint.newest(place, say) for _, place in legs]
+    first = max((number for number, begun in enumerate(found) if begun), default=0)
+    before = sum(stage.steps for stage, _ in legs[:first])
+    for number, (stage, place) in enumerate(legs[first:], start=first):
+        taught = checkpoint.checkpoints(legs[number - 1][1])[-1] if number else None
+        leg = Leg(stage, place, before, found[number], taught)
+        done = _steps(ready, leg, folder, progress, say)
+        gc.collect()  # the next method loads the base anew, and both do not fit everywhere
+        before += done
+        if done < stage.steps:
+            break
+    return before
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A method on its way. `before`: steps of those before it; `begun`: where it was interrupted; `taught`: the
+    adapter that it starts from, else a fresh one.
+    """
+
+    stage: Stage
+    place: Path
+    before: int = 0
+    begun: Path | None = None
+    taught: Path | None = None
+
+
+def _steps(ready: Ready, leg: Leg, folder: Path, progress: Progress, say: Say) -> int:
+    """Takes what steps of a method are left; how many are done now."""
+    stage, begun = leg.stage, leg.begun
+    done = checkpoint.step_of(begun) if begun else 0
+    if done >= stage.steps:
+        return stage.steps
+    write_json(folder / "recipe.json", to_plain(ready.recipe))
+    going_on = f", going on after {done:,}" if begun else ""
+    say(f"{ready.id}: {stage.method}, {stage.count:,} rows, {stage.steps:,} steps{going_on}")
+    trainer, plan = assemble(ready, leg, say)
+    watched = Metrics(folder, after=leg.before + done)
+    with Stop().listening() as stop:
+        course = Course(stage.method, leg.before, ready.steps, ready.recipe.logging.every)
+        trainer.add_callback(Watch(watched, progress, stop, lambda: trainer.tokens, plan.device, course))
+        trainer.train(resume_from_checkpoint=str(begun) if begun else None)
+    return int(trainer.state.global_step)
+
+
+def assemble(ready: Ready, leg: Leg, say: Say) -> tuple[Any, backends.Plan]:
+    """The trainer of a method, its model loaded, and what was decided for this machine."""
     from transformers import AutoTokenizer
     from transformers.trainer_callback import PrinterCallback
 
-    from training.sft import examples, make_trainer, total_steps
-
-    recipe = ready.recipe
-    taught = examples(ready.rows, recipe.batch)
-    steps, done = total_steps(recipe, len(taught)), checkpoint.step_of(begun) if begun else 0
-    if done >= steps:
-        return steps, steps
     machine.limit_threads()
-    load_model, plan = _plan(ready, max(len(one["input_ids"]) for one in taught), say)
-    write_json(folder / "recipe.json", to_plain(recipe))
-    say(
-        f"{ready.id}: {len(ready.rows):,} rows, {steps:,} steps"
-        + (f", going on after {done:,}" if begun else "")
-    )
-    progress.report("loading the base")
-    model = load_model(recipe, ready.base, plan)
+    stage = leg.stage
+    load_model, plan = _plan(stage.recipe, ready.base, stage.width, say)
+    model = load_model(stage.recipe, ready.base, plan)
+    if leg.taught:
+        model.load_adapter(str(leg.taught), model.active_adapter, is_trainable=True)
     tokenizer = AutoTokenizer.from_pretrained(ready.base.folder, local_files_only=True)
-    trainer = make_trainer(recipe, plan, model, tokenizer, taught, parts)
+    method = import_module("training.sft" if stage.method == "sft" else "training.preference")
+    trainer = method.make_trainer(stage, plan, model, tokenizer, leg.place)
     trainer.remove_callback(PrinterCallback)
-    metrics = Metrics(folder, after=done)
-    with Stop().listening() as stop:
-        every = recipe.logging.every
-        trainer.add_callback(Watch(metrics, progress, stop, lambda: trainer.tokens, plan.device, every))
-        trainer.train(resume_from_checkpoint=str(begun) if begun else None)
-    return int(trainer.state.global_step), steps
+    return trainer, plan
 
 
-def _plan(ready: Ready, width: int, say: Say) -> tuple[backends.Load, backends.Plan]:
+def _plan(recipe: Recipe, base: Base, width: int, say: Say) -> tuple[backends.Load, backends.Plan]:
     """What is used on this machine; each choice is said with its reason."""
-    recipe, base = ready.recipe, ready.base
     device = machine.device()
-    backend, why_backend = backends.choose(recipe.backend, device)
+    backend, why_backend = backends.choose(recipe, device)
     values = base.values
     stored = str(base.config.get("dtype") or base.config.get("torch_dtype") or "float32")
     numbers = machine.numbers(recipe.precision, device, stored, values)
@@ -177,44 +225,38 @@ def _plan(ready: Ready, width: int, say: Say) -> tuple[backends.Load, backends.P
     return load_model, backends.Plan(device, numbers, twice)
 
 
-def _finish(ready: Ready, folder: Path, parts: Path, steps: int) -> None:
+def _finish(ready: Ready, folder: Path, parts: Path) -> None:
     """The adapter of the last checkpoint, the picture, and the card, which says that all is there."""
-    last = checkpoint.checkpoints(parts)[-1]
+    trained = [place for stage, place in zip(ready.stages, ready.places(parts), strict=True) if stage.steps]
+    last = checkpoint.checkpoints(trained[-1])[-1]
     for name in ADAPTER:
         with writing(folder / name) as file:
             file.write((last / name).read_bytes())
     rows = read_metrics(folder)
     draw_loss(rows, folder / "loss.png", ready.id)
-    write_text(folder / "data.txt", "".join(f"{line}\n" for line in ready.loaded.told()))
+    write_text(folder / "data.txt", "".join(f"{line}\n" for line in ready.told()))
     card = Card(
         kind="run",
         id=ready.id,
         inputs=ready.inputs,
         recipe=to_plain(ready.recipe),
         seed=ready.recipe.seed,
-        metrics=_metrics(ready, rows, steps),
+        metrics=summary(ready.stages, rows),
     )
     write_card(folder, card, LIBRARIES)
 
 
-def _metrics(ready: Ready, rows: list[dict[str, Any]], steps: int) -> dict[str, Any]:
-    tail = rows[-max(1, round(LAST_STEPS * len(rows))) :]
-    tokens, seconds = sum(row["tokens"] for row in rows), sum(row["seconds"] for row in rows)
-    return {
-        "steps": steps,
-        "rows": len(ready.rows),
-        "learned_tokens_per_epoch": sum(row.learned for row in ready.rows),
-        "loss": rows[-1]["loss"],
-        "loss_of_last_tenth": sum(row["loss"] for row in tail) / len(tail),
-        "tokens": tokens,
-        "seconds": round(seconds, 1),
-        "tokens_per_second": round(tokens / max(seconds, 1e-6), 1),
-        "peak_bytes": machine.peak_memory(machine.device()),
-        "data": ready.loaded.report,
-    }
-
-
 # ---- around them
+
+
+def _perplexity(base: Base, renderer: Renderer) -> Callable[[Any], float]:
+    """How surprised the base is by an answer; it is loaded for this alone, before it is taught."""
+    from transformers import AutoModelForCausalLM
+
+    from training.data.perplexity import answers_perplexity
+
+    model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32, local_files_only=True)
+    return answers_perplexity(model.eval(), renderer.template)
 
 
 def _start_over(folder: Path, parts: Path) -> None:

@@ -1,0 +1,87 @@
+"""A run that is killed (SIGKILL) at one moment after the other, and finished each time.
+
+    python tests/training/killed_run.py RECIPE KILLS
+
+Every line of the files that write checkpoints and metrics is a moment: first they are counted in a run
+without a kill, then KILLS of them, evenly spread, are tried, each in a state folder of its own. Prints as
+JSON how many runs died, how many of these in the midst of writing a checkpoint, and the sha256 of every
+adapter. The libraries are loaded once: each run is a fork.
+"""
+
+import io
+import json
+import os
+import signal
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch  # noqa: E402
+
+import training.run  # noqa: E402, F401
+import training.sft  # noqa: E402, F401
+from backtalk.files import sha256_of  # noqa: E402
+from training.train import main as train  # noqa: E402
+
+WATCHED = ("training/checkpoint.py", "training/metrics.py", "backtalk/files.py")
+
+
+def main() -> None:
+    os.fsync = lambda _descriptor: None  # a kill loses nothing that the system has taken
+    recipe, kills, place = sys.argv[1], int(sys.argv[2]), Path(os.environ["BACKTALK_HOME"])
+    counted = place / "moments"
+    assert _run(recipe, place / "whole", count_into=counted) == 0
+    moments = int(counted.read_text())
+    told: dict[str, Any] = {"died": 0, "while_writing": 0, "wanted": _adapter(place / "whole"), "found": []}
+    for number in range(kills):
+        home = place / str(number)
+        ended = _run(recipe, home, kill_at=moments * (number + 1) // (kills + 1))
+        told["died"] += os.WIFSIGNALED(ended)
+        told["while_writing"] += any(home.glob("runs/*/.checkpoint-*.part"))
+        assert not list(home.glob("runs/*/card.json"))
+        assert _run(recipe, home) == 0
+        told["found"].append(_adapter(home))
+    print(json.dumps(told))
+
+
+def _run(recipe: str, home: Path, kill_at: int = -1, count_into: Path | None = None) -> int:
+    """The verb in a child of this process; how it ended, as `waitpid` says it."""
+    if child := os.fork():
+        return os.waitpid(child, 0)[1]
+    os.environ["BACKTALK_HOME"] = str(home)
+    torch.set_num_threads(1)
+    moment = _Moment(kill_at)
+    sys.settrace(moment.look)
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        code = train([recipe])
+    sys.settrace(None)
+    if count_into:
+        count_into.write_text(str(moment.count))
+    os._exit(code)
+
+
+class _Moment:
+    def __init__(self, kill_at: int):
+        self.count, self._kill_at = 0, kill_at
+
+    def look(self, frame: FrameType, event: str, _: Any) -> Any:
+        if not frame.f_code.co_filename.endswith(WATCHED):
+            return None
+        if event == "line":
+            self.count += 1
+            if self.count == self._kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self.look
+
+
+def _adapter(home: Path) -> str:
+    (card,) = home.glob("runs/*/card.json")
+    return sha256_of(card.with_name("adapter_model.safetensors"))
+
+
+if __name__ == "__main__":
+    main()
