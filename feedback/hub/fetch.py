@@ -55,7 +55,7 @@ def catch_up(outbox: Outbox, patience: float = PATIENCE_SECONDS) -> str:
 
 def can_fetch() -> bool:
     """Whether there is anything to fetch from, for all that is set."""
-    return hub.has_token() and any(map(named, VARIABLES))
+    return any(map(named, VARIABLES)) and hub.has_token()
 
 
 def sources_at_home(patience: float = PATIENCE_SECONDS) -> list[Path]:

@@ -130,7 +130,7 @@ def opened_flags() -> Iterator[KnownFlags | None]:
         yield None
         return
     with closing(Outbox(path)) as outbox, closing(Fetched.beside(outbox)) as fetched:
-        missed = catch_up(outbox) if can_fetch() and not fetched.heads() else ""
+        missed = catch_up(outbox) if not fetched.heads() and can_fetch() else ""
         for notice in filter(None, (outbox.notice, missed)):
             print(notice, file=sys.stderr)
         known = KnownFlags(outbox, fetched)

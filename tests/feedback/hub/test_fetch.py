@@ -271,6 +271,16 @@ def test_safety_flags_come_only_to_who_may_see_their_dataset(
     assert list(KnownFlags(laptop).standing()) == [plain] and holding(home(), SECRET) == []
 
 
+def test_a_token_that_is_not_valid_any_more_takes_nothing_away(
+    machine: Machine, laptop: Outbox, datasets: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = send(machine("space"), "ann")
+    catch_up(laptop)
+    monkeypatch.setenv("HF_TOKEN", "hf_expired")
+    assert "may be missing" in catch_up(laptop)
+    assert list(KnownFlags(laptop).standing()) == [event]
+
+
 def test_the_last_event_stands_wherever_it_was_made(machine: Machine, laptop: Outbox) -> None:
     first = send(machine("space"), "ann", verdict="good")
     catch_up(laptop)
