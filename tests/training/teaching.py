@@ -39,14 +39,14 @@ def write_rows(path: Path, rows: Iterable[Any] = GREETINGS) -> Path:
     return path
 
 
-def write_recipe(folder: Path, base: Path | str, **changed: Any) -> Path:
+def write_recipe(folder: Path, model: Path | str, **changed: Any) -> Path:
     """A recipe of eight steps with dropout and a checkpoint every third; `changed` replaces sections."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = folder / "rows.jsonl"
     if not rows.exists():
         write_rows(rows)
     recipe = {
-        "base": {"model": str(base)},
+        "base": {"model": str(model)},
         "data": {"sources": [{"path": str(rows)}]},
         "lora": {"r": 4, "dropout": 0.1},
         "optimiser": {"rate": 0.01},

@@ -194,7 +194,7 @@ def test_a_machine_that_is_too_small_is_told_in_one_sentence(
         ({"base": {"model": "nowhere/at/all"}}, "no such folder"),
         ({"base": {"model": "models/mini/mini-Q8_0.gguf"}}, "a file to serve"),
         ({"base": {"model": "docs"}}, "lacks config.json"),
-        ({"backend": "unsloth"}, "not installed here"),
+        ({"backend": "unsloth"}, "Unsloth is not installed"),
         ({"precision": "float16"}, "needs CUDA"),
         ({"base": {"model": "mini", "load_in_4bit": True}}, "bitsandbytes"),
         ({"lora": {"targets": ["nothing"]}}, "names no layer"),
