@@ -97,7 +97,7 @@ def test_a_variant_of_the_recipe_comes_first_and_a_wrong_column_in_it_is_named()
     found = loaded(source, prompts=own, offline=True)
     assert all(row["prompt"][0]["content"].startswith("Sum up: ") for row in found.train)
     with pytest.raises(
-        Exception, match=r"shows the column 'dialog', and samsum has .*Did you mean 'dialogue'"
+        Exception, match=r"shows the column 'dialog', and samsum \(typo\) has .*Did you mean 'dialogue'"
     ):
         loaded({**source, "prompt": "typo"}, prompts=own, offline=True)
     with pytest.raises(WordsError, match="no prompt variant 'sumary'.*Did you mean 'summary'"):
