@@ -8,9 +8,9 @@ Nothing may be streaming while a text is measured: both use the one context.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import llama_cpp
-import numpy as np
 
 from backtalk.engine.llama import LARGEST_SLICE, LlamaEngine
 from backtalk.errors import ContextError
@@ -55,8 +55,10 @@ class MeasuringEngine(LlamaEngine):
         self._forget_after(0)
         return nats
 
-    def _logits(self, tokens: Sequence[int], position: int) -> np.ndarray:
-        """The logits after each of `tokens`, the first of them at `position`: (tokens, vocabulary)."""
+    def _logits(self, tokens: Sequence[int], position: int) -> Any:
+        """The logits after each of `tokens`, the first at `position`: an array (tokens, vocabulary)."""
+        import numpy as np  # not needed to serve
+
         batch = llama_cpp.llama_batch_init(len(tokens), 0, 1)
         try:
             batch.n_tokens = len(tokens)
@@ -71,8 +73,10 @@ class MeasuringEngine(LlamaEngine):
             llama_cpp.llama_batch_free(batch)
 
 
-def _surprise(logits: np.ndarray, following: Sequence[int]) -> float:
+def _surprise(logits: Any, following: Sequence[int]) -> float:
     """The nats of the tokens that followed."""
+    import numpy as np
+
     shifted = logits - logits.max(-1, keepdims=True)
     chosen = shifted[np.arange(len(following)), following]
     return float((np.log(np.exp(shifted).sum(-1)) - chosen).sum())

@@ -71,7 +71,7 @@ def as_json(interval: Interval) -> dict[str, Any]:
         "items": interval.items,
         "clusters": interval.clusters,
         "changed_clusters": interval.changed,
-        "detectable": _finite(interval.detectable),
+        "detectable": _finite(interval.detectable) if interval.changed else None,
     }
 
 

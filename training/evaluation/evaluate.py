@@ -8,7 +8,8 @@ from pathlib import Path
 from backtalk.progress import Progress
 from backtalk.verb import Parser, report_json
 from training.evaluation.items import PARTS
-from training.evaluation.run import Order, evaluate
+from training.evaluation.order import Order
+from training.evaluation.run import evaluate
 from training.evaluation.scores import METRICS
 from training.evaluation.table import table
 from training.gate import PROMOTE

@@ -19,6 +19,7 @@ from training.evaluation.subject import placed
 CONTEXT = 8192  # tokens; as the engine that serves
 TOKENS_AT_ONCE = 8192  # of a batch, padding and answers included
 ROWS_AT_ONCE = 32
+LOGITS_AT_ONCE = 2**28  # of a batch that is read: 1 GiB in float32
 BARE = "{{ bos_token }}{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
 """For models without a chat template: contents one below another."""
 ENDS = {"<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|im_end|>", "<|endoftext|>", "<|end|>", "</s>"}
@@ -49,12 +50,13 @@ class HuggingFace:
 
     def ask(self, items: Sequence[Item], most: int) -> Iterator[tuple[Item, Answer]]:
         prompts = [(item, self._prompt(item, most)) for item in items]
-        for batch in _batches(prompts, lambda pair: len(pair[1].tokens) + most):
+        for batch in _batches(prompts, lambda pair: len(pair[1].tokens) + most, TOKENS_AT_ONCE):
             yield from self._answers(batch, most)
 
     def read(self, items: Sequence[Item]) -> Iterator[tuple[Item, float]]:
         texts = [(item, *self._text(item)) for item in items]
-        for batch in _batches(texts, lambda text: len(text[1])):
+        tokens = min(TOKENS_AT_ONCE, LOGITS_AT_ONCE // self._model.config.vocab_size)
+        for batch in _batches(texts, lambda text: len(text[1]), tokens):
             yield from zip((item for item, _, _ in batch), self._bits(batch), strict=True)
 
     def close(self) -> None:
@@ -89,7 +91,9 @@ class HuggingFace:
             for row, (_, ids, given) in zip(logits, batch, strict=True):
                 count = len(ids) - given
                 found = row[-count - 1 : -1].float().log_softmax(-1)
-                chosen = found.gather(-1, torch.tensor(ids[given:], device=found.device)[:, None])
+                chosen = found.gather(
+                    -1, torch.tensor(ids[given:], dtype=torch.long, device=found.device)[:, None]
+                )
                 bits.append(-float(chosen.double().sum()) / math.log(2))
         return bits
 
@@ -178,11 +182,11 @@ def _greedy(ends: list[int], pad: int) -> Any:
     return GenerationConfig(do_sample=False, num_beams=1, eos_token_id=ends or None, pad_token_id=pad)
 
 
-def _batches(entries: list[Any], length: Any) -> Iterator[list[Any]]:
+def _batches(entries: list[Any], length: Any, tokens: int) -> Iterator[list[Any]]:
     """Entries of about the same length, the longest first: if memory is short, that shows at once."""
     batch: list[Any] = []
     for entry in sorted(entries, key=length, reverse=True):
-        if batch and (len(batch) == ROWS_AT_ONCE or length(batch[0]) * (len(batch) + 1) > TOKENS_AT_ONCE):
+        if batch and (len(batch) == ROWS_AT_ONCE or length(batch[0]) * (len(batch) + 1) > tokens):
             yield batch
             batch = []
         batch.append(entry)

@@ -58,7 +58,9 @@ def _difference(one: Mapping[str, Any]) -> str:
     metric = one["metric"]
     share = metric in ("right", "exact")
     scale, digits, unit = (100, 1, " points") if share else (1, 4, "")
-    if one["low"] is None:
+    if not one["changed_clusters"]:
+        interval = f"none of {one['items']:,} items came out differently"
+    elif one["low"] is None:
         interval = "no interval from one group of items"
     else:
         low, high = (f"{scale * one[end]:+.{digits}f}" for end in ("low", "high"))
