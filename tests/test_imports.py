@@ -31,7 +31,7 @@ FENCES = {
     "sqlite3": ("feedback/store/outbox.py",),
     "torch": ("training/", "export/"),
     "transformers": ("training/", "export/"),
-    "unsloth": ("training/backends/unsloth.py",),
+    "unsloth": ("training/backends/with_unsloth.py",),
 }
 
 BACKTALK_NEEDS = {"huggingface_hub", "jinja2", "llama_cpp", "numpy", "rich", "yaml"}

@@ -33,11 +33,14 @@ def main(argv: list[str]) -> int:
     recipe = read_recipe(args.recipe, vars(args))
     with _calm(recipe):
         # Loaded here: the libraries read the environment when they are loaded, and take seconds.
+        from training.backends import load_first
+
+        load_first(recipe)
         from training.run import prepare, train
 
         progress = Progress()
         ready = prepare(recipe, args.offline, progress)
-        for line in ready.loaded.told():
+        for line in ready.told():
             progress.done(line)
         outcome = train(ready, args.fresh, progress, progress.done)
     if not outcome.finished:
