@@ -36,39 +36,50 @@ def summed_loss(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor
     `hidden`: (rows, width, channels), `weight`: (vocabulary, channels), `labels`: (rows, width).
     """
     wanted = labels[:, 1:] != IGNORED
-    loss: torch.Tensor = _SummedLoss.apply(hidden[:, :-1][wanted], weight, labels[:, 1:][wanted])
-    return loss
+    return token_losses(hidden[:, :-1][wanted], weight, labels[:, 1:][wanted]).sum()
 
 
-class _SummedLoss(torch.autograd.Function):
+def token_losses(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of each token. `hidden`: (tokens, channels), `labels`: (tokens,); float32."""
+    losses: torch.Tensor = _TokenLosses.apply(hidden, weight, labels)
+    return losses
+
+
+class _TokenLosses(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         size = max(1, LOGITS_AT_ONCE // weight.shape[0])
-        gradient = torch.empty_like(hidden)
-        total = hidden.new_zeros((), dtype=torch.float32)
+        taught = ctx.needs_input_grad[0]
+        losses = hidden.new_zeros(len(labels), dtype=torch.float32)
+        gradient = torch.empty_like(hidden) if taught else hidden.new_empty(0)
         for start in range(0, len(labels), size):
             piece = slice(start, start + size)
-            loss, slope = _piece(hidden[piece], weight, labels[piece])
-            total += loss
-            gradient[piece] = slope
+            losses[piece], slope = _piece(hidden[piece], weight, labels[piece], taught)
+            if taught:
+                gradient[piece] = slope
         ctx.save_for_backward(gradient)
-        return total
+        return losses
 
     @staticmethod
     def backward(ctx: Any, *outward: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * outward[0].to(gradient.dtype), None, None
+        return gradient * outward[0][:, None].to(gradient.dtype), None, None
 
 
 def _piece(
-    hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor
+    hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, taught: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The loss of some tokens, and its gradient by their states: (softmax - one-hot) times the matrix."""
+    """The losses of some tokens, and the gradient of each by its state: (softmax - one-hot) times the matrix.
+
+    Without `taught` there is no gradient.
+    """
     slabs = _slabs(weight, hidden.dtype)
     logits = torch.cat([hidden @ slab.to(hidden.dtype).T for slab in slabs], dim=1).float()
     scores = torch.log_softmax(logits, dim=-1)
     places = labels[:, None]
-    loss = -scores.gather(1, places).sum()
+    losses = -scores.gather(1, places)[:, 0]
+    if not taught:
+        return losses, losses
     slope = scores.exp_()
     slope.scatter_add_(1, places, slope.new_full((len(labels), 1), -1.0))
     gradient, start = torch.zeros_like(hidden), 0
@@ -76,7 +87,7 @@ def _piece(
         part = slope[:, start : start + len(slab)].to(hidden.dtype)
         gradient += part @ slab.to(hidden.dtype)
         start += len(slab)
-    return loss, gradient
+    return losses, gradient
 
 
 def _slabs(weight: torch.Tensor, wanted: torch.dtype) -> tuple[torch.Tensor, ...]:

@@ -7,15 +7,16 @@ does not exist is an error with the nearest name; what does not go together is o
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from backtalk.config import from_sources, knob, section
 from backtalk.errors import WordsError
 from training.data.recipe import Data
 
 Method = Literal["sft", "kto", "dpo"]
+PairLoss = Literal["sigmoid", "sft", "robust", "ipo", "hinge", "sigmoid_norm"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 TARGETS = ("qv", "attention", "all-linear")
 
@@ -143,6 +144,92 @@ class Logging:
 
 
 @dataclass(frozen=True)
+class Preference:
+    """What learning from votes changes of optimiser, schedule and batch, for its own step of a chain."""
+
+    SECTION: ClassVar[str] = ""
+
+    beta: float = knob(0.1, "pull back to the reference: with less of it the model goes further away")
+    rate: float = knob(5e-6, "highest learning rate, in place of optimiser.rate")
+    steps: int | None = knob(None, "optimiser steps")
+    epochs: float | None = knob(None, "times that every row is seen, in place of steps (1)")
+    size: int = knob(8, "rows that are computed at once")
+    accumulation: int = knob(1, "such batches in an optimiser step")
+    fewest: int = knob(20, "rows below which nothing is learned from them, but more are collected")
+
+    def __post_init__(self) -> None:
+        name = self.SECTION
+        for key in ("beta", "rate"):
+            if getattr(self, key) <= 0:
+                raise WordsError(f"{name}.{key} is {getattr(self, key):g}; a number above 0 was wanted.")
+        if self.steps is not None and self.epochs is not None:
+            raise WordsError(f"The recipe sets {name}.steps and {name}.epochs; leave one of them out.")
+        if self.epochs is not None and self.epochs <= 0:
+            raise WordsError(f"{name}.epochs is {self.epochs:g}; a number above 0 was wanted.")
+        for key, value in (("steps", self.steps), ("accumulation", self.accumulation)):
+            if value is not None:
+                _at_least(f"{name}.{key}", value, 1)
+        _at_least(f"{name}.fewest", self.fewest, 1)
+
+
+@dataclass(frozen=True)
+class Kto(Preference):
+    """Learning from answers that were called good or bad, each by itself."""
+
+    SECTION: ClassVar[str] = "kto"
+
+    loss: Literal["kto", "apo_zero_unpaired"] = knob("kto", "which of the two losses for single votes")
+    desirable: float | None = knob(None, "weight of good answers (from the counts)")
+    undesirable: float | None = knob(None, "weight of bad answers (from the counts)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size < 2:
+            raise WordsError(
+                f"kto.size is {self.size}; at least 2 was wanted, better 4, since an answer is measured "
+                "against the other answers of its batch. For less memory raise kto.accumulation instead."
+            )
+        if self.desirable is not None and self.undesirable is not None:
+            raise WordsError(
+                "The recipe sets kto.desirable and kto.undesirable, and only their ratio counts. "
+                "Leave one out, or both: then they follow from the counts."
+            )
+        for key in ("desirable", "undesirable"):
+            if getattr(self, key) is not None and getattr(self, key) <= 0:
+                raise WordsError(f"kto.{key} is {getattr(self, key):g}; a number above 0 was wanted.")
+
+
+@dataclass(frozen=True)
+class Dpo(Preference):
+    """Learning from pairs: of two answers to one question, which is better."""
+
+    SECTION: ClassVar[str] = "dpo"
+
+    loss: tuple[PairLoss, ...] = knob(
+        ("sigmoid", "sft"), "its terms; sft keeps better answers likely, which the others do not"
+    )
+    weights: tuple[float, ...] | None = knob(None, "weight of each term (1 each)")
+    label_smoothing: float = knob(0.0, "share of pairs that are thought to be the wrong way round")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least("dpo.size", self.size, 1)
+        if not self.loss:
+            raise WordsError("dpo.loss is an empty list; at least one term was wanted, such as sigmoid.")
+        if self.weights is not None and len(self.weights) != len(self.loss):
+            raise WordsError(
+                f"dpo.loss has {len(self.loss)} terms and dpo.weights {len(self.weights)}; one each was "
+                "wanted."
+            )
+        if not 0 <= self.label_smoothing < 0.5:
+            raise WordsError(
+                f"dpo.label_smoothing is {self.label_smoothing:g}; a share from 0 up to 0.5 was wanted."
+            )
+        if self.label_smoothing and "robust" not in self.loss:
+            raise WordsError("dpo.label_smoothing counts for the loss 'robust' alone; take it in dpo.loss.")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that decides over a run."""
 
@@ -154,6 +241,8 @@ class Recipe:
     optimiser: Optimiser = section(Optimiser)
     schedule: Schedule = section(Schedule)
     batch: Batch = section(Batch)
+    kto: Kto = section(Kto)
+    dpo: Dpo = section(Dpo)
     precision: Literal["auto", "float32", "bfloat16", "float16"] = knob(
         "auto", "what is computed in: bfloat16 where the machine is fast at it, else float32"
     )
@@ -170,11 +259,29 @@ class Recipe:
             raise WordsError(f"The recipe's name '{self.name}' may hold letters, digits, '_', '.' and '-'.")
         if not self.methods:
             raise WordsError("The recipe's method is an empty list; sft, kto, dpo or a chain was wanted.")
+        if len(set(self.methods)) < len(self.methods):
+            raise WordsError(
+                f"The recipe's chain {', '.join(self.methods)} has a method twice; each of sft, kto and dpo "
+                "may stand in it once."
+            )
 
     @property
     def methods(self) -> tuple[Method, ...]:
         """The steps of the chain, in order."""
         return (self.method,) if isinstance(self.method, str) else self.method
+
+    def of(self, method: Method) -> "Recipe":
+        """The recipe as one step of the chain has it: with its own rate, length and batches."""
+        if method == "sft":
+            return replace(self, method=method)
+        own: Preference = self.kto if method == "kto" else self.dpo
+        return replace(
+            self,
+            method=method,
+            optimiser=replace(self.optimiser, rate=own.rate),
+            schedule=replace(self.schedule, steps=own.steps, epochs=own.epochs),
+            batch=replace(self.batch, size=own.size, accumulation=own.accumulation, packing=False),
+        )
 
 
 def read_recipe(path: Path, flags: dict[str, Any] | None = None) -> Recipe:

@@ -160,8 +160,10 @@ def _chain(ready: Ready, folder: Path, parts: Path, progress: Progress, say: Say
 
 @dataclass(frozen=True)
 class Leg:
-    """A method on its way. `before`: steps of those before it; `begun`: where it was interrupted; `taught`: the
-    adapter that it starts from, else a fresh one.
+    """A method on its way.
+
+    `before`: steps of the methods before it; `begun`: where it was interrupted; `taught`: the adapter that it
+    starts from, else a fresh one.
     """
 
     stage: Stage

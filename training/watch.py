@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState
@@ -14,6 +15,15 @@ from backtalk.errors import BacktalkError
 from backtalk.progress import Progress
 from training.machine import Kind, gigabytes, peak_memory
 from training.metrics import Metrics
+
+OF_VOTES = {
+    "kl": "distance",
+    "rewards/chosen": "reward_of_better",
+    "rewards/rejected": "reward_of_worse",
+    "rewards/margins": "margin",
+    "rewards/accuracies": "accuracy",
+}
+"""What KTO and DPO measure besides, as TRL calls it and as metrics.jsonl does."""
 
 SMOOTHING = 0.9  # of the speed that the live line shows, so that it can be read
 
@@ -43,6 +53,20 @@ class Stop:
         self.asked = True
 
 
+@dataclass(frozen=True)
+class Course:
+    """Where a method stands in its chain.
+
+    `before`: steps of the methods before it; `steps`: of the whole run; `every`: steps between two lines of
+    metrics.jsonl.
+    """
+
+    method: str
+    before: int
+    steps: int
+    every: int
+
+
 class Watch(TrainerCallback):
     """Told of every step by the trainer. `tokens()` is how many tokens were read since the start."""
 
@@ -53,10 +77,10 @@ class Watch(TrainerCallback):
         stop: Stop,
         tokens: Callable[[], int],
         device: Kind,
-        every: int,
+        course: Course,
     ):
         self._metrics, self._progress, self._stop = metrics, progress, stop
-        self._tokens, self._device, self._every = tokens, device, every
+        self._tokens, self._device, self._course = tokens, device, course
         self._speed = 0.0
         self._seen, self._began = 0, 0.0
 
@@ -74,25 +98,29 @@ class Watch(TrainerCallback):
             return
         _check(logs["loss"], state.global_step)
         seconds, tokens = time.monotonic() - self._began, self._tokens() - self._seen
+        course = self._course
         row = {
-            "step": state.global_step,
+            "step": course.before + state.global_step,
+            "method": course.method,
             "loss": logs["loss"],
             "rate": logs["learning_rate"],
             "gradient_norm": logs.get("grad_norm"),
             "tokens": tokens,
             "seconds": round(seconds, 4),
+            **{told: logs[name] for name, told in OF_VOTES.items() if name in logs},
         }
-        if state.global_step % self._every == 0 or state.global_step == state.max_steps:
+        if state.global_step % course.every == 0 or state.global_step == state.max_steps:
             self._metrics.add(row)
         state.log_history.clear()  # metrics.jsonl has it; a checkpoint need not carry it once more
-        self._show(row, state)
+        self._show(row)
 
-    def _show(self, row: dict[str, Any], state: TrainerState) -> None:
+    def _show(self, row: dict[str, Any]) -> None:
         speed = row["tokens"] / max(row["seconds"], 1e-6)
         self._speed = SMOOTHING * self._speed + (1 - SMOOTHING) * speed if self._speed else speed
-        left = (state.max_steps - row["step"]) * row["tokens"] / max(self._speed, 1e-6)
+        left = (self._course.steps - row["step"]) * row["tokens"] / max(self._speed, 1e-6)
         self._progress.report(
-            f"step {row['step']:,}/{state.max_steps:,}  loss {row['loss']:.4f}  rate {row['rate']:.1e}  "
+            f"{row['method']} step {row['step']:,}/{self._course.steps:,}  "
+            f"loss {row['loss']:.4f}  rate {row['rate']:.1e}  "
             f"{self._speed:,.0f} tokens/s  {_clock(left)} left  {gigabytes(peak_memory(self._device))}"
         )
 

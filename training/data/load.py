@@ -60,7 +60,8 @@ def load(
 
     `template` and `controls` (the added tokens) are those of the model that is trained, `context` the most
     tokens of a row; `perplexity` rates an example under the base model, where the filters want it. `progress`
-    is told where the work stands; with `may_be_empty` it is no fault that no row is left. Raises WordsError, NetworkError and BacktalkError, each one sentence.
+    is told where the work stands; with `may_be_empty` it is no fault that no row is left. Raises WordsError,
+    NetworkError and BacktalkError, each one sentence.
     """
     _check(data, context, perplexity is not None)
     names = [name for name in controls if name.strip()]  # a tokenizer may add runs of spaces as tokens
