@@ -55,7 +55,14 @@ def _stream(repo: str, commit: str, config: str, split: str) -> Iterator[Row]:
     from datasets import load_dataset
 
     try:
-        rows = load_dataset(repo, name=config or None, split=split, revision=commit, streaming=True)
+        rows = load_dataset(
+            repo,
+            name=config or None,
+            split=split,
+            revision=commit,
+            streaming=True,
+            cache_dir=str(home() / "datasets"),  # for the client's lock files
+        )
         for number, values in enumerate(rows, start=1):
             yield Row(number, values)
     except ConnectionError as fault:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from backtalk.errors import BacktalkError
+from backtalk.home import home
 from training.data.example import Fault, Row
 
 MOST_CELL = 1 << 30  # characters of a CSV cell; Python's own limit of 131,072 is less than a long dialogue
@@ -102,7 +103,9 @@ def _parquet(path: Path) -> Iterator[Row | Fault]:
     from datasets import load_dataset
 
     try:  # as a stream, so that nothing is copied into a cache
-        stream = load_dataset("parquet", data_files=str(path), split="train", streaming=True)
+        stream = load_dataset(
+            "parquet", data_files=str(path), split="train", streaming=True, cache_dir=str(home() / "datasets")
+        )
         for number, values in enumerate(stream, start=1):
             yield Row(number, values)
     except FileNotFoundError:
