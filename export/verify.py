@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from backtalk.engine.machine import usable_cores
 from backtalk.errors import ModelError, WordsError
 from backtalk.files import read_jsonl
 from backtalk.gguf_check import check, head
@@ -143,11 +144,24 @@ def _bound_of(path: Path) -> float:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    from llama_cpp import Llama
+    import llama_cpp
+
+    from backtalk.engine.llama import ONE_THREAD_BYTES
 
     check(path)
+    threads = 1 if path.stat().st_size < ONE_THREAD_BYTES else usable_cores()
     try:
-        llama = Llama(str(path), n_ctx=LONGEST, n_batch=LONGEST, logits_all=True, verbose=False)
+        llama = llama_cpp.Llama(
+            str(path),
+            n_ctx=LONGEST,
+            n_batch=LONGEST,
+            n_threads=threads,
+            n_threads_batch=threads,
+            logits_all=True,
+            type_k=llama_cpp.GGML_TYPE_F32,  # what is judged is the file, not how a cache rounds
+            type_v=llama_cpp.GGML_TYPE_F32,
+            verbose=False,
+        )
     except ValueError as fault:
         raise ModelError(f"llama.cpp cannot load {path} ({fault}). Convert the model again.") from fault
     with closing(llama):
