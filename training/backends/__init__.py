@@ -42,9 +42,10 @@ def choose(recipe: Recipe, device: Kind) -> tuple[str, str]:
     if wanted == "auto" and device != "cuda":
         return "peft", f"it is made for the {'processor' if device == 'cpu' else device}"
     obstacle, remedy = _obstacle(recipe, device)
+    if not obstacle and wanted == "unsloth":
+        return "unsloth", "the recipe says so"
     if not obstacle:
-        said = "the recipe says so" if wanted == "unsloth" else f"{version('unsloth')} is installed, on CUDA"
-        return "unsloth", said
+        return "unsloth", f"Unsloth {version('unsloth')} is installed, on CUDA"
     if wanted == "unsloth":
         raise WordsError(
             f"backend is unsloth, and {obstacle}. {remedy}, or use backend: peft, which trains the same."
@@ -81,8 +82,5 @@ def _obstacle(recipe: Recipe, device: Kind) -> tuple[str, str]:
         return "Unsloth would let packed conversations see each other", "Set batch.packing: false"
     early = [name for name in REWRITTEN if name in sys.modules]
     if early and "unsloth" not in sys.modules:
-        return (
-            f"{early[0]} is loaded already, and Unsloth has to come before it",
-            "Start it as backtalk train",
-        )
+        return f"Unsloth has to be loaded before {early[0]} is", "Start the run as backtalk train"
     return "", ""
