@@ -106,7 +106,7 @@ def main(argv: list[str]) -> int:
     except BacktalkError as fault:
         print(fault, file=sys.stderr)
         return fault.exit_code
-    entries = bounds(played, args.llama_cpp, args.llama_quantize)
+    entries = bounds(stage, played, args.llama_cpp, args.llama_quantize)
     print()
     acts = {name: row(found) for name, found in played.items()}
     report(
@@ -233,10 +233,13 @@ def say_room(stage: Stage, llama_cpp: Path | None) -> None:
         )
 
 
-def bounds(played: Mapping[str, Watched], llama_cpp: Path | None, llama_quantize: Path | None) -> list[Bound]:
+def bounds(
+    stage: Stage, played: Mapping[str, Watched], llama_cpp: Path | None, llama_quantize: Path | None
+) -> list[Bound]:
     """The promises of an export at this size."""
-    no_checkout = "" if llama_cpp else "no --llama-cpp DIR was given"
-    no_quantizer = "" if llama_quantize else "no --llama-quantize FILE was given"
+    small = "at this size only the start of processes is timed" if stage.shape == SMALL else ""
+    no_checkout = small or ("" if llama_cpp else "no --llama-cpp DIR was given")
+    no_quantizer = small or ("" if llama_quantize else "no --llama-quantize FILE was given")
     return [
         _memory(played["merge"], "merge", MERGE_MEMORY),
         _memory(played["convert"], "convert", CONVERT_MEMORY),
@@ -254,7 +257,7 @@ def _memory(found: Watched, name: str, most: float) -> Bound:
 
 def _ratio(played: Mapping[str, Watched], ours: str, theirs: str, most: float, why: str) -> Bound:
     name = f"time of {ours} / llama.cpp's own"
-    if theirs not in played:
+    if why:
         return bound(name, None, at_most=most, why=why)
     if played[theirs].code:
         return bound(name, None, at_most=most, why=f"llama.cpp's own ended with {played[theirs].code}")
