@@ -191,7 +191,11 @@ def _fastest(task: Task, folder: Path, limit: float) -> float:
     if not (folder / BEGAN).exists():
         raise SystemExit(f"A contender did not begin within {limit:.0f} s. Give it more: --limit SECONDS.")
     elapsed = time.time() - float((folder / BEGAN).read_text(encoding="utf-8"))
-    return task.batch * task.length / elapsed
+    from training.render import Renderer
+
+    renderer = Renderer(task.base)
+    lengths = sorted(len(renderer.row(row).ids) for row in read_jsonl(task.rows))
+    return sum(lengths[-task.batch :]) / elapsed
 
 
 def _peak_of(pid: int) -> int:
