@@ -20,6 +20,15 @@ from backtalk.prompt import Message, Template
 
 IGNORED = -100  # the label of a token that is read and not learned, as PyTorch's loss has it
 SHOWN_FAULTS = 5
+BARE = (
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'assistant' %}"
+    "{{ message['content'] | trim }}{{ eos_token }}"
+    "{% else %}{{ message['content'] }}\n{% endif %}{% endfor %}"
+)
+"""For bases without a chat template, such as GPT-2: contents one below another, an answer ends the text.
+
+A first question reads as `backtalk evaluate` asks it of such a model.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,12 +56,15 @@ class Renderer:
         added = tokenizer.get_added_tokens_decoder()
         self.controls = sorted(token.content for token in added.values())
         """The added tokens, none of which may stand in a training text."""
+        source = _template(folder, config)
+        self.bare = not source
+        """Whether the base has no chat template of its own."""
         self.template = Template(
-            _template(folder, config),
+            source or BARE,
             {token.content: id for id, token in added.items() if token.special},
             lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
-            bos_token=_name(config, "bos_token"),
-            eos_token=_name(config, "eos_token"),
+            bos_token=_name(folder, config, "bos_token", tokenizer),
+            eos_token=_name(folder, config, "eos_token", tokenizer),
         )
 
     def row(self, conversation: Mapping[str, Any]) -> Row:
@@ -143,17 +155,16 @@ def _config(folder: Path) -> Mapping[str, Any]:
 
 
 def _template(folder: Path, config: Mapping[str, Any]) -> str:
+    """The chat template's source; empty where there is none."""
     path = folder / "chat_template.jinja"
     source = path.read_text(encoding="utf-8") if path.exists() else config.get("chat_template")
-    if not isinstance(source, str) or not source:
-        raise ModelError(
-            f"The base in {folder} has no chat template, and conversations need one. "
-            "Use an instruct model, or put a chat_template.jinja into a copy of the folder."
-        )
-    return source
+    return source if isinstance(source, str) else ""
 
 
-def _name(config: Mapping[str, Any], key: str) -> str:
-    """The text of a token, which some configurations wrap."""
+def _name(folder: Path, config: Mapping[str, Any], key: str, tokenizer: Tokenizer) -> str:
+    """The text of a token, which some configurations wrap, and which older ones give by its id alone."""
     given = config.get(key)
-    return str(given.get("content", "")) if isinstance(given, Mapping) else str(given or "")
+    if given:
+        return str(given.get("content", "")) if isinstance(given, Mapping) else str(given)
+    number = read_json(folder / "config.json").get(f"{key}_id")
+    return (tokenizer.id_to_token(number) or "") if isinstance(number, int) else ""

@@ -40,6 +40,7 @@ from training.watch import Course, Stop, Watch
 
 LIBRARIES = ("accelerate", "peft", "safetensors", "tokenizers", "torch", "transformers", "trl")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+NO_TEMPLATE = "the base has no chat template: contents stand one below another, an answer ends the text"
 Say = Callable[[str], None]
 
 
@@ -50,6 +51,7 @@ class Ready:
     recipe: Recipe
     base: Base
     stages: tuple[Stage, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> list[dict[str, Any]]:
@@ -82,7 +84,7 @@ class Ready:
     def told(self) -> list[str]:
         """What became of the rows, and how each method uses them."""
         lines = [line for stage in self.stages for line in (*stage.loaded.told(), *stage.told())]
-        return list(dict.fromkeys(lines))
+        return list(dict.fromkeys((*self.notes, *lines)))
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def prepare(recipe: Recipe, offline: bool, progress: Progress) -> Ready:
     if not any(stage.steps for stage in stages):
         why = "; ".join(f"{stage.method}: {stage.left_out}" for stage in stages)
         raise BacktalkError(f"There is nothing to learn from. {why[:1].upper()}{why[1:]}.")
-    return Ready(recipe, base, stages)
+    return Ready(recipe, base, stages, (NO_TEMPLATE,) if renderer.bare else ())
 
 
 def train(ready: Ready, fresh: bool, progress: Progress, say: Say) -> Outcome:

@@ -14,6 +14,7 @@ from training.frozen import widen_when_used
 from training.recipe import Lora, Recipe
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "c_attn", "attn.c_proj")
+TRANSPOSED = transformers.pytorch_utils.Conv1D  # GPT-2 keeps its matrices the other way round
 QUERY_AND_VALUE = ("q_proj", "v_proj", "c_attn")
 
 
@@ -52,7 +53,7 @@ def lora_config(lora: Lora, model: Any, quantized: bool) -> LoraConfig:
         use_dora=lora.dora,
         bias="none",
         init_lora_weights=True,
-        fan_in_fan_out=False,
+        fan_in_fan_out=any(isinstance(module, TRANSPOSED) for module in model.modules()),
         modules_to_save=None,
         task_type="CAUSAL_LM",
     )
@@ -98,6 +99,6 @@ def _targets(targets: str | tuple[str, ...], model: Any) -> str | list[str]:
 
 
 def _layers(model: Any) -> list[str]:
-    kinds = (torch.nn.Linear, transformers.pytorch_utils.Conv1D)
+    kinds = (torch.nn.Linear, TRANSPOSED)
     found = {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, kinds)}
     return sorted(found - {"lm_head"})
