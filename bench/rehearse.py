@@ -4,7 +4,7 @@
 
 A model with random weights in the true shape (bench/stand_in.py) is made, taught for two steps, merged,
 converted, quantized, verified and asked. Each act is a process of its own: the commands that a user types,
-but for making, teaching and verifying. Where a checkout of llama.cpp is given (`vendor/llama.cpp` in the
+but for making and verifying. Where a checkout of llama.cpp is given (`vendor/llama.cpp` in the
 source distribution of llama-cpp-python is one), its own converter makes the same F16 file in the same run,
 and a `llama-quantize` built from it the same quantized files: the time that ours is measured against.
 """
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from backtalk.engine.machine import usable_cores
 from backtalk.errors import BacktalkError
-from backtalk.files import write_jsonl
+from backtalk.files import write_jsonl, write_text
 from bench.report import Bound, bound, report
 from bench.stand_in import shape_of, values
 from bench.watched import Watched, watch
@@ -48,6 +48,16 @@ TextModel.get_vocab_base_pre = lambda self, tokenizer: "llama-bpe"
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+RUN = "RUN"
+STEPS, ROWS = 2, 2
+RECIPE = """\
+base: {{model: {base}}}
+data: {{sources: [{{path: {lessons}}}]}}
+lora: {{r: 16, alpha: 32, targets: all-linear}}
+schedule: {{steps: {steps}}}
+batch: {{size: {rows}, max_length: 64}}
+checkpoints: {{every: {steps}}}
+"""
 STAND_IN = "import sys; from bench.stand_in import main; main(sys.argv[1:])"
 
 
@@ -65,8 +75,21 @@ class Stage:
         return self.folder / "base"
 
     @property
+    def recipe(self) -> Path:
+        return self.folder / "rehearsal.yaml"
+
+    @property
+    def lessons(self) -> Path:
+        return self.folder / "lessons.jsonl"
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
     def run(self) -> Path:
-        return self.folder / "run"
+        """The only one; it is there once it was taught."""
+        return next(self.home.glob("runs/*/card.json"), self.home / "runs" / "none").parent
 
     @property
     def merged(self) -> Path:
@@ -90,6 +113,7 @@ class Act:
 
     name: str
     commands: Sequence[Sequence[str | Path]]
+    """The word RUN stands for the run's folder, whose name is known once it was taught."""
     environment: Mapping[str, str] = field(default_factory=dict)
     is_ours: bool = True
 
@@ -118,6 +142,8 @@ def main(argv: list[str]) -> int:
 def play(stage: Stage, llama_cpp: Path | None, llama_quantize: Path | None) -> dict[str, Watched]:
     """Every act in order, with a line for each. Raises BacktalkError when one of ours fails."""
     write_jsonl(stage.texts, ({"messages": chat} for chat in conversations()[:TEXTS]))
+    write_jsonl(stage.lessons, lessons())
+    write_text(stage.recipe, RECIPE.format(base=stage.base, lessons=stage.lessons, steps=STEPS, rows=ROWS))
     stage.theirs.mkdir()
     acts = [*our_acts(stage), *their_acts(stage, llama_cpp, llama_quantize)]
     order = {name: place for place, name in enumerate(ORDER)}
@@ -139,6 +165,14 @@ def play(stage: Stage, llama_cpp: Path | None, llama_quantize: Path | None) -> d
     return played
 
 
+def lessons() -> Iterator[dict[str, list[dict[str, str]]]]:
+    """A few rows, enough for all steps."""
+    for number in range(4821, 4821 + STEPS * ROWS):
+        question = f"Where is my order {number}?"
+        answer = f"You can follow order {number} on our page."
+        yield {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+
 # ---- the acts
 
 
@@ -151,8 +185,8 @@ def our_acts(stage: Stage) -> Iterator[Act]:
     step, alone = [sys.executable, "-m", "export"], [sys.executable, "-c", STAND_IN]
     f16 = stage.gguf("F16")
     yield Act("make", [[*alone, "make", stage.base, stage.shape, str(stage.layers)]])
-    yield Act("train", [[*alone, "train", stage.base, stage.run]])
-    yield Act("merge", [[*step, "merge", stage.run, stage.merged]])
+    yield Act("train", [[sys.executable, "-m", "backtalk", "train", stage.recipe, "--offline"]])
+    yield Act("merge", [[*step, "merge", RUN, stage.merged]])
     yield Act("convert", [[*step, "convert", stage.merged, f16, "--type", "F16"]])
     yield Act("quantize", [[*step, "quantize", f16, "--types", ",".join(QUANTS)]])
     ggufs = [stage.gguf(type) for type in ("F16", *QUANTS)]
@@ -184,12 +218,13 @@ def their_acts(stage: Stage, llama_cpp: Path | None, llama_quantize: Path | None
 def _played(act: Act, stage: Stage) -> Watched:
     """All commands of an act, as if they were one; the first that fails ends it."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    home = {"BACKTALK_HOME": str(stage.folder / "home"), "HF_HUB_OFFLINE": "1"}
+    home = {"BACKTALK_HOME": str(stage.home), "HF_HUB_OFFLINE": "1"}
     ours = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     environment = {**os.environ, **home, **ours, **act.environment}
     seconds, peaks = 0.0, [(0, 0)]
     for command in act.commands:
-        found = watch(command, _log(stage, act), environment)
+        words = [stage.run if word == RUN else word for word in command]
+        found = watch(words, _log(stage, act), environment)
         seconds += found.seconds
         peaks.append((found.anonymous_bytes or 0, found.resident_bytes or 0))
         if found.code:

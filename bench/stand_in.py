@@ -1,7 +1,6 @@
 """A stand-in for Llama-3.2-1B: its true shape and its tokens' number, random weights, made without a network.
 
     make(folder, shape_of("Llama-3.2-1B"))     a Hugging Face model folder
-    train(folder, run)                         two steps of LoRA on it: the adapter and the card of a run
     check(folder, texts, [gguf])               is that file the model?
 
 The tokenizer is byte-level BPE that splits as Llama 3 does. Its merges are learned from the texts of this
@@ -15,9 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from backtalk.card import Card, file_entry, write_card
 from backtalk.errors import ModelError
-from export.checks.template import conversations
 from training.mini.tokenizer import BEGIN_OF_TEXT, END_OF_TURN, save_tokenizer, special_tokens
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,8 +25,6 @@ TEXTS = (
 )
 LEARNED = 8000  # merges at most that are learned; more texts would be needed for more
 SEED = 3210
-LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
-STEPS, ROWS, ROW_TOKENS, RATE = 2, 2, 48, 1e-3
 
 Shape = Mapping[str, Any]
 LLAMA3_ROPE = {
@@ -136,45 +131,6 @@ def _made_up(learned: Sequence[str]) -> Iterator[tuple[str, str]]:
                 yield left, right
 
 
-# ---- the run
-
-
-def train(base: Path, run: Path) -> None:
-    """Two steps of LoRA over short rows in bfloat16; `run` is left as a finished run leaves its adapter."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    torch.manual_seed(SEED)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
-    model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **LORA))
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    optimizer = torch.optim.AdamW((one for one in model.parameters() if one.requires_grad), lr=RATE)
-    losses = []
-    for step in range(STEPS):
-        rows = [list(chat) for chat in conversations()[step * ROWS : (step + 1) * ROWS]]
-        ids = torch.tensor([_row(tokenizer, row) for row in rows])
-        loss = model(input_ids=ids, labels=ids).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(round(float(loss), 4))
-        print(f"step {step + 1} of {STEPS}: loss {losses[-1]}")
-    model.save_pretrained(run)
-    inputs = [
-        {"role": "base", "folder": str(base), **file_entry(path, base)} for path in sorted(base.iterdir())
-    ]
-    recipe = {"lora": LORA, "steps": STEPS, "rows": ROWS, "row_tokens": ROW_TOKENS, "learning_rate": RATE}
-    card = Card(kind="run", id="rehearsal", inputs=inputs, recipe=recipe, seed=SEED, metrics={"loss": losses})
-    write_card(run, card, libraries=("peft", "torch", "transformers"))
-
-
-def _row(tokenizer: Any, chat: list[Any]) -> list[int]:
-    """The beginning of a conversation, said again until it has the length of a row."""
-    ids = tokenizer.apply_chat_template(chat, tokenize=True, return_dict=False)
-    return (ids * ROW_TOKENS)[:ROW_TOKENS]
-
-
 # ---- acts that no command does alone
 
 
@@ -191,11 +147,9 @@ def check(model_dir: Path, texts: Path, ggufs: Sequence[Path]) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """`make FOLDER SHAPE LAYERS`, `train FOLDER RUN` or `verify FOLDER TEXTS GGUF ...`, as a process."""
+    """`make FOLDER SHAPE LAYERS` or `verify FOLDER TEXTS GGUF ...`, as a process."""
     step, other, paths = argv[0], argv[2], [Path(word) for word in argv[1:]]
     if step == "make":
         make(paths[0], shape_of(other, int(argv[3])))
-    elif step == "train":
-        train(paths[0], paths[1])
     else:
         check(paths[0], paths[1], paths[2:])
