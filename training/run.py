@@ -83,7 +83,7 @@ class Ready:
 
     def told(self) -> list[str]:
         """What became of the rows, and how each method uses them."""
-        lines = [line for stage in self.stages for line in (*stage.loaded.told(), *stage.told())]
+        lines = [line for stage in self.stages for line in stage.told()]
         return list(dict.fromkeys((*self.notes, *lines)))
 
 

@@ -5,13 +5,14 @@ stage.examples, stage.steps, stage.left_out
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from training.batches import example, examples
 from training.data.load import Loaded, load
+from training.data.report import told
 from training.order import steps_of
 from training.recipe import Method, Recipe
 from training.render import Renderer, Row, render_all
@@ -78,20 +79,21 @@ class Stage:
         return max(len(one.get(name, ())) for one in self.examples for name in ("input_ids", "rejected_ids"))
 
     def told(self) -> list[str]:
-        """What a person has to know of it before it runs."""
+        """What became of the rows, and how they are used."""
         method, size = self.method, self.recipe.batch.size
-        if self.left_out:
-            return [f"{method} is left out: {self.left_out}."]
         if method == "sft":
-            return []
+            return list(self.loaded.told())
+        lines = [*self.loaded.notes, *(f"{method}: {line}" for line in _of_use(self.loaded.report))]
+        if self.left_out:
+            return [*lines, f"{method} is left out: {self.left_out}."]
         how = f"shuffled by the seed, {size} at once; the reference is the base"
         if method == "dpo":
-            return [f"dpo: {self.count:,} pairs, loss {' and '.join(self.recipe.dpo.loss)}, {how}"]
+            return [*lines, f"dpo: {self.count:,} pairs, loss {' and '.join(self.recipe.dpo.loss)}, {how}"]
         small = "; 4 at once would estimate the distance to the base better" if size < 4 else ""
-        told = [f"kto: {self.balance.told()}, {how}{small}"]
+        lines.append(f"kto: {self.balance.told()}, {how}{small}")
         if careful := caution(self.balance):
-            told.append(f"kto: {careful}")
-        return told
+            lines.append(f"kto: {careful}")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,12 @@ def _why_not(stage: Stage) -> str:
     own = stage.recipe.kto if stage.method == "kto" else stage.recipe.dpo
     fewest = max(own.fewest, own.size)  # with fewer than a batch, an answer would be measured against itself
     return too_few(stage.count, fewest, WHAT[stage.method]) or (one_sided(stage.votes) if stage.votes else "")
+
+
+def _of_use(report: Mapping[str, Any]) -> Iterator[str]:
+    """The lines of the sources that have something for this method."""
+    sources = [source for source in report["sources"] if source["train"] or source["evaluation"]]
+    return told({"sources": sources, "evaluation": []})
 
 
 def _pair(pair: Pair) -> Example:

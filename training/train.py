@@ -19,9 +19,10 @@ from backtalk.config import add_flags
 from backtalk.errors import BacktalkError
 from backtalk.progress import Progress
 from backtalk.verb import Parser, report_json
-from training.recipe import Recipe, read_recipe
+from training.recipe import Method, Recipe, read_recipe
 
 INTERRUPTED = 130
+SMALLEST: dict[Method, int] = {"sft": 1, "kto": 2, "dpo": 1}  # rows at once
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 NO_ROOM = ("No space left", "file write failed", "os error 28", "enforce fail at inline_container")
 
@@ -121,13 +122,19 @@ def _is_full(fault: BaseException) -> bool:
     )
 
 
+def _halved(method: Method, recipe: Recipe) -> str:
+    """Half as many rows at once in one of the methods, and twice as many times."""
+    batch, section = recipe.of(method).batch, "batch" if method == "sft" else method
+    size = max(batch.size // 2, SMALLEST[method])
+    return f"{section}: {{size: {size}, accumulation: {batch.accumulation * 2}}}"
+
+
 def _savings(recipe: Recipe) -> list[str]:
     """The two settings that would save the most, with values."""
     batch, found = recipe.batch, []
     if recipe.gradient_checkpointing is not True:
         found.append("gradient_checkpointing: true")
-    if batch.size > 1:
-        found.append(f"batch: {{size: {batch.size // 2}, accumulation: {batch.accumulation * 2}}}")
+    found += [_halved(name, recipe) for name in recipe.methods if recipe.of(name).batch.size > SMALLEST[name]]
     found.append(f"batch.max_length: {batch.max_length // 2}")
     if not recipe.base.load_in_4bit:
         found.append("base.load_in_4bit: true (on CUDA)")
