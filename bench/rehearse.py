@@ -155,6 +155,8 @@ def play(stage: Stage, llama_cpp: Path | None, llama_quantize: Path | None) -> d
         words = "" if found.code == 0 else f"   ended with {found.code}: {_last_words(stage, act)}"
         figures = f"{found.seconds:>9.1f}{_gb(found.anonymous_bytes):>12}{_gb(found.resident_bytes):>10}"
         print(f"{act.name:<22}{figures}{words}", flush=True)
+        if act.name == "verify":
+            print(_log(stage, act).read_text(), end="", flush=True)
         if found.code and act.is_ours:
             raise BacktalkError(
                 f"The act '{act.name}' ended with code {found.code}: {_last_words(stage, act)} "

@@ -19,6 +19,12 @@ os.environ.update(
 for name in ("BACKTALK_SECRET", "SPACE_ID", "SYSTEM", "HF_TOKEN"):
     os.environ.pop(name, None)
 
+# Of several workers each has a core of its own: threads of torch and llama.cpp that spin for one another's
+# core would take most of the time. What a worker starts stays there too.
+if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
 
 @pytest.fixture(autouse=True)
 def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
