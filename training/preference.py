@@ -1,8 +1,9 @@
 """Learning from votes: TRL's trainers for KTO and DPO, told everything, with rows that are tokens already.
 
-The adapter that was taught so far goes on learning; the reference is the base, which is the same model with
-its adapter switched off. What is ours, as for SFT: the order of the rows, the likelihood of the answers alone
-on a CPU, and checkpoints that are whole or not there. The losses, the loop and the schedule are TRL's.
+The adapter that was taught so far goes on learning; the reference is what the chain started from: the base,
+which is the same model with its adapter switched off, or the adapter of an earlier run. Ours are, as for SFT,
+the order of the rows, the likelihood of the answers alone on a CPU, and checkpoints that are whole. TRL's are
+the losses, the loop and the schedule.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,14 @@ class _Prefers(SavesWhole):
         self._by_places = self.args.device.type == "cpu" and can_learn_by_places(bare)
         if self._by_places:
             bare.forward = MethodType(_reads_answers_alone(bare.forward), bare)
+
+    def refer_to(self: Any, folder: Path) -> None:
+        """Takes the adapter in `folder` as the reference, in place of the base."""
+        self.model.load_adapter(str(folder), FROZEN, is_trainable=False)
+        self.model.train()
+        for module in self.model.modules():  # TRL did so before this adapter was there
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
 
     def compute_loss(
         self: Any,

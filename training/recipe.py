@@ -251,6 +251,7 @@ class Recipe:
     )
     checkpoints: Checkpoints = section(Checkpoints)
     logging: Logging = section(Logging)
+    start: str = knob("", "a finished run whose adapter is taught on (else: a fresh one)")
     seed: int = knob(42, "of every random draw")
     backend: Literal["auto", "peft", "unsloth"] = knob("auto", "which libraries train")
 
@@ -275,12 +276,17 @@ class Recipe:
         if method == "sft":
             return replace(self, method=method)
         own: Preference = self.kto if method == "kto" else self.dpo
+        # Bad answers are often the shorter ones: sorted by length, they would make batches of one kind.
+        buckets = self.batch.buckets and method != "kto"
+        batch = replace(
+            self.batch, size=own.size, accumulation=own.accumulation, packing=False, buckets=buckets
+        )
         return replace(
             self,
             method=method,
             optimiser=replace(self.optimiser, rate=own.rate),
             schedule=replace(self.schedule, steps=own.steps, epochs=own.epochs),
-            batch=replace(self.batch, size=own.size, accumulation=own.accumulation, packing=False),
+            batch=batch,
         )
 
 

@@ -35,11 +35,11 @@ from training.picture import draw_loss
 from training.recipe import Recipe
 from training.render import Renderer
 from training.stage import Reading, Stage, read_stage
+from training.start import ADAPTER, Start, find_start
 from training.summary import summary
 from training.watch import Course, Stop, Watch
 
 LIBRARIES = ("accelerate", "peft", "safetensors", "tokenizers", "torch", "transformers", "trl")
-ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 NO_TEMPLATE = "the base has no chat template: contents stand one below another, an answer ends the text"
 Say = Callable[[str], None]
 
@@ -51,12 +51,14 @@ class Ready:
     recipe: Recipe
     base: Base
     stages: tuple[Stage, ...]
+    start: Start | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> list[dict[str, Any]]:
         """Everything that is read, as the card names it."""
-        read = [entry for stage in self.stages for entry in stage.loaded.inputs]
+        read = [*self.start.entries] if self.start else []
+        read += [entry for stage in self.stages for entry in stage.loaded.inputs]
         return [*self.base.entries, *(entry for place, entry in enumerate(read) if entry not in read[:place])]
 
     @property
@@ -113,7 +115,8 @@ def prepare(recipe: Recipe, offline: bool, progress: Progress) -> Ready:
     if not any(stage.steps for stage in stages):
         why = "; ".join(f"{stage.method}: {stage.left_out}" for stage in stages)
         raise BacktalkError(f"There is nothing to learn from. {why[:1].upper()}{why[1:]}.")
-    return Ready(recipe, base, stages, (NO_TEMPLATE,) if renderer.bare else ())
+    start = find_start(recipe.start, recipe, base) if recipe.start else None
+    return Ready(recipe, base, stages, start, (NO_TEMPLATE,) if renderer.bare else ())
 
 
 def train(ready: Ready, fresh: bool, progress: Progress, say: Say) -> Outcome:
@@ -150,7 +153,8 @@ def _chain(ready: Ready, folder: Path, parts: Path, progress: Progress, say: Say
     first = max((number for number, begun in enumerate(found) if begun), default=0)
     before = sum(stage.steps for stage, _ in legs[:first])
     for number, (stage, place) in enumerate(legs[first:], start=first):
-        taught = checkpoint.checkpoints(legs[number - 1][1])[-1] if number else None
+        first_taught = ready.start.folder if ready.start else None
+        taught = checkpoint.checkpoints(legs[number - 1][1])[-1] if number else first_taught
         leg = Leg(stage, place, before, found[number], taught)
         done = _steps(ready, leg, folder, progress, say)
         gc.collect()  # the next method loads the base anew, and both do not fit everywhere
@@ -207,6 +211,8 @@ def assemble(ready: Ready, leg: Leg, say: Say) -> tuple[Any, backends.Plan]:
     tokenizer = AutoTokenizer.from_pretrained(ready.base.folder, local_files_only=True)
     method = import_module("training.sft" if stage.method == "sft" else "training.preference")
     trainer = method.make_trainer(stage, plan, model, tokenizer, leg.place)
+    if ready.start and stage.method != "sft":
+        trainer.refer_to(ready.start.folder)
     trainer.remove_callback(PrinterCallback)
     return trainer, plan
 

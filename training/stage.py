@@ -86,7 +86,7 @@ class Stage:
         lines = [*self.loaded.notes, *(f"{method}: {line}" for line in _of_use(self.loaded.report))]
         if self.left_out:
             return [*lines, f"{method} is left out: {self.left_out}."]
-        how = f"shuffled by the seed, {size} at once; the reference is the base"
+        how = f"shuffled by the seed, {size} at once; the reference is {self.recipe.start or 'the base'}"
         if method == "dpo":
             return [*lines, f"dpo: {self.count:,} pairs, loss {' and '.join(self.recipe.dpo.loss)}, {how}"]
         small = "; 4 at once would estimate the distance to the base better" if size < 4 else ""

@@ -53,7 +53,7 @@ def _stage(stage: Stage, steps: Steps) -> dict[str, Any]:
         return found
     measured = ("margin", "reward_of_better", "reward_of_worse", "distance", "accuracy")
     ends = {f"{name}_of_last_tenth": _mean(last, name) for name in measured if _has(last, name)}
-    return {**found, "reference": "base", **ends}
+    return {**found, "reference": stage.recipe.start or "base", **ends}
 
 
 def _of(steps: Steps, stage: Stage) -> Steps:

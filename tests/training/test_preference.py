@@ -112,6 +112,35 @@ def test_the_reference_of_a_chain_is_the_base(base: Path, tmp_path: Path, state_
     assert steps[-1]["reward_of_better"] == pytest.approx(0.1 * sum(gained) / len(good), rel=1e-3)
 
 
+def test_a_run_that_starts_from_an_earlier_one_has_it_as_reference(
+    base: Path, tmp_path: Path, state_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train(write_chain(tmp_path, base, "sft")) == 0
+    before = finished(state_folder)
+    changed = {
+        "start": before.name,
+        "kto": {"size": 26, "steps": 3, "rate": 0.01},
+        "checkpoints": {"every": 1},
+    }
+    recipe = write_chain(tmp_path, base, "kto", **changed)
+    steps = metrics_of_chain(recipe, state_folder)
+    assert steps[0]["loss"] == pytest.approx(0.5) and steps[0]["margin"] == pytest.approx(0.0, abs=1e-6)
+    (run,) = set(state_folder.glob("runs/*")) - {before}
+    card, weights = read_card(run), "adapter_model.safetensors"
+    assert card.metrics["stages"][0]["reference"] == before.name
+    assert {one["path"]: one["sha256"] for one in card.inputs if one.get("role") == "adapter"}[
+        weights
+    ] == sha256_of(before / weights)
+    undisturbed = sha256_of(run / weights)
+    with monkeypatch.context() as patch:
+        patch.setattr(Metrics, "add", interrupting(Metrics.add, at=1))
+        assert train(recipe, "--fresh") == 130
+    assert train(recipe) == 0
+    assert sha256_of(run / weights) == undisturbed != sha256_of(before / weights)
+    with pytest.raises(WordsError, match=r"lora\.r 4 and the recipe that starts from it 8"):
+        train(write_chain(tmp_path, base, "kto", **{**changed, "lora": {"r": 8}}))
+
+
 @pytest.mark.parametrize("methods", [("sft", "kto"), ("sft", "dpo")], ids=" then ".join)
 def test_killed_anywhere_a_chain_ends_with_the_same_weights(
     methods: tuple[str, str], base: Path, tmp_path: Path, state_folder: Path
@@ -223,7 +252,7 @@ def test_nothing_that_is_learned_depends_on_trls_defaults(
         "precompute_ref_batch_size", "ref_model_mixup_alpha", "ref_model_sync_steps",
     }  # fmt: skip
     of_losses_we_do_not_have = {"discopop_tau", "f_alpha_divergence_coef"}
-    unsaid = {field.name for field in dataclasses.fields(kind)} - said - NOT_OURS_TO_SAY
+    unsaid = {field.name for field in dataclasses.fields(kind)} - said - set(NOT_OURS_TO_SAY.split())
     assert not unsaid - of_references_we_do_not_have - of_losses_we_do_not_have
 
 
