@@ -1,6 +1,8 @@
 # make run     the chat on http://127.0.0.1:7860, set up first where needed (PORT=7861, MODEL=llama-3.2-1b)
 # make test    everything set up, linted and tested
 # make setup   everything installed, nothing run
+# make test-unsloth  training with Unsloth beside training with PEFT, in an environment of its own (.venv-unsloth);
+#                make setup-unsloth only makes that
 # make lint    ruff and mypy alone
 # make docs    writes docs/help.md anew from `--help` of every verb
 # make bench   every benchmark, each ending in one line of JSON (QUICK=1: at most a minute each)
@@ -17,7 +19,7 @@ LLAMA_CPP ?=
 LLAMA_QUANTIZE ?=
 BIN := .venv/bin
 
-.PHONY: run test setup lint docs bench hub soak rehearse installed-app installed-test
+.PHONY: run test setup test-unsloth setup-unsloth lint docs bench hub soak rehearse installed-app installed-test
 
 run: installed-app
 	@exec $(BIN)/backtalk chat --port $(PORT) $(if $(MODEL),--model $(MODEL))
@@ -27,6 +29,12 @@ test: lint
 
 setup: installed-test
 	@echo "Everything is installed. Next: make run, or make test."
+
+test-unsloth: setup-unsloth
+	@.venv-unsloth/bin/python -m pytest tests/unsloth
+
+setup-unsloth:
+	@python=$$(scripts/find-python) && "$$python" -m scripts.install_unsloth
 
 lint: installed-test
 	@$(BIN)/ruff check -q .

@@ -1,9 +1,14 @@
-"""`.venv`: where it is, how pip runs in it, which versions `constraints/` pins. Standard library only."""
+"""`.venv`: where it is, how pip runs in it, which versions `constraints/` pins. Standard library only.
 
+Unsloth needs older libraries and has `.venv-unsloth` to itself, made by the same functions.
+"""
+
+import hashlib
 import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,16 +21,17 @@ class InstallError(Exception):
     """One sentence: what was found, what was wanted, what to do."""
 
 
-def make_venv() -> None:
-    """Creates `.venv`, or makes it anew where its Python or pip does not run."""
-    if succeeds(PYTHON, "-m", "pip", "--version"):
+def make_venv(python: Path = PYTHON) -> None:
+    """Creates the environment of `python`, or makes it anew where that or its pip does not run."""
+    if succeeds(python, "-m", "pip", "--version"):
         return
-    say(f"Creating .venv with Python {platform.python_version()}.")
-    made = subprocess.run([sys.executable, "-m", "venv", VENV], capture_output=True, text=True)
+    venv = python.parent.parent
+    say(f"Creating {venv.name} with Python {platform.python_version()}.")
+    made = subprocess.run([sys.executable, "-m", "venv", venv], capture_output=True, text=True)
     if made.returncode:
         raise InstallError(
-            f"{sys.executable} could not create .venv; Python's venv and pip were expected to come with it. "
-            "On Debian and Ubuntu: apt-get install python3-venv. Then run the same command again."
+            f"{sys.executable} could not create {venv.name}; Python's venv and pip were expected to come "
+            "with it. On Debian and Ubuntu: apt-get install python3-venv. Then run the same command again."
         )
 
 
@@ -37,10 +43,12 @@ def pinned(name: str, constraints: Path) -> str:
     raise InstallError(f"{constraints} does not pin {name}; a line '{name}==VERSION' was expected.")
 
 
-def pip(*words: object, environment: dict[str, str] | None = None, working: str = "") -> None:
+def pip(
+    *words: object, environment: dict[str, str] | None = None, working: str = "", python: Path = PYTHON
+) -> None:
     """Runs pip quietly; its own lines are seen only when it fails. `working` is said while it takes long."""
     action, *rest = map(str, words)
-    command = [str(PYTHON), "-m", "pip", action, "-qq", "--disable-pip-version-check", "--no-input", *rest]
+    command = [str(python), "-m", "pip", action, "-qq", "--disable-pip-version-check", "--no-input", *rest]
     process = subprocess.Popen(command, env=environment, cwd=ROOT)
     try:
         _wait(process, working)
@@ -53,6 +61,14 @@ def pip(*words: object, environment: dict[str, str] | None = None, working: str 
             "pip could not install that; the lines above say why. Where the package index was not reached, "
             "connect to it and run the same command again: it continues."
         )
+
+
+def fingerprint(files: Iterable[Path]) -> str:
+    """Changes with the place of this checkout and whenever one of the files does."""
+    digest = hashlib.sha256(str(ROOT).encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def succeeds(*command: object) -> bool:

@@ -8,11 +8,11 @@ once. What it does it says in one line each.
 """
 
 import fcntl
-import hashlib
 import subprocess
 import sys
 from pathlib import Path
 
+from scripts import environment
 from scripts.environment import PYTHON, ROOT, VENV, InstallError, make_venv, pinned, pip, say
 from scripts.llama import install_llama
 
@@ -66,13 +66,14 @@ def install_packages(machine: str) -> None:
 
 def fingerprint() -> str:
     """Changes whenever an install could come out differently."""
-    scripts = [
-        Path(__file__).with_name(name) for name in ("install.py", "llama.py", "llama.cmake", "environment.py")
-    ]
-    digest = hashlib.sha256(str(ROOT).encode())
-    for file in [ROOT / "pyproject.toml", *sorted(ROOT.glob("constraints/*.txt")), *scripts]:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+    scripts = ("install.py", "llama.py", "llama.cmake", "environment.py")
+    return environment.fingerprint(
+        [
+            ROOT / "pyproject.toml",
+            *(ROOT / "constraints" / f"{machine}.txt" for machine in EXTRAS),
+            *(Path(__file__).with_name(name) for name in scripts),
+        ]
+    )
 
 
 def _stamp(machine: str) -> Path:

@@ -18,9 +18,10 @@ from training.recipe import Recipe
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with Unsloth, on which no other library was loaded yet."""
+    """A machine with Unsloth and a graphics card of today, on which no other library was loaded yet."""
     monkeypatch.setattr(backends, "find_spec", lambda name: name)
     monkeypatch.setattr(backends, "version", lambda name: "2026.10.9")
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)
     for name in backends.REWRITTEN:
         monkeypatch.delitem(sys.modules, name, raising=False)
 
@@ -39,6 +40,7 @@ def test_auto_takes_peft_on_other_devices(installed: None, device: Any, named: s
     [
         ({"batch": {"packing": True}}, "Unsloth would let packed conversations see each other"),
         ({"method": ["sft", "kto"]}, "kto and dpo are trained with PEFT alone"),
+        ({"precision": "float32"}, "Unsloth would not compute in float32 on CUDA"),
     ],
 )
 def test_what_unsloth_cannot_train_is_trained_with_peft(
@@ -47,6 +49,14 @@ def test_what_unsloth_cannot_train_is_trained_with_peft(
     assert backends.choose(recipe(**changed), "cuda") == ("peft", why)
     with pytest.raises(WordsError, match=f"backend is unsloth, and {why}. .* use backend: peft"):
         backends.choose(recipe(backend="unsloth", **changed), "cuda")
+
+
+def test_a_card_without_bfloat16_computes_in_float32_with_peft(
+    installed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: False)
+    assert backends.choose(recipe(), "cuda")[0] == "peft"
+    assert backends.choose(recipe(precision="float16"), "cuda")[0] == "unsloth"
 
 
 def test_unsloth_comes_first_or_not_at_all(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:

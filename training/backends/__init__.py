@@ -13,9 +13,11 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
+import torch
+
 from backtalk.errors import WordsError
 from training.base import Base
-from training.machine import Kind, Numbers, device
+from training.machine import Kind, Numbers, device, numbers
 from training.recipe import Recipe
 
 REWRITTEN = ("transformers", "trl", "peft")
@@ -80,6 +82,9 @@ def _obstacle(recipe: Recipe, device: Kind) -> tuple[str, str]:
     if recipe.batch.packing:
         # It tells packed conversations apart in batches of one row alone, and says nothing where it does not.
         return "Unsloth would let packed conversations see each other", "Set batch.packing: false"
+    if device == "cuda" and numbers(recipe.precision, device, "float32", 0).compute == torch.float32:
+        # Told to compute in neither of the narrow types, it takes one of them.
+        return "Unsloth would not compute in float32 on CUDA", "Set precision: float16 or bfloat16"
     early = [name for name in REWRITTEN if name in sys.modules]
     if early and "unsloth" not in sys.modules:
         return f"Unsloth has to be loaded before {early[0]} is", "Start the run as backtalk train"
