@@ -141,18 +141,19 @@ def test_a_run_that_starts_from_an_earlier_one_has_it_as_reference(
         train(write_chain(tmp_path, base, "kto", **{**changed, "lora": {"r": 8}}))
 
 
+@pytest.mark.timeout(600)  # many runs, each of which loads the libraries' trainers
 @pytest.mark.parametrize("methods", [("sft", "kto"), ("sft", "dpo")], ids=" then ".join)
 def test_killed_anywhere_a_chain_ends_with_the_same_weights(
     methods: tuple[str, str], base: Path, tmp_path: Path, state_folder: Path
 ) -> None:
-    """The second method has the more steps, so that two of the three kills hit it."""
+    """The second method has the more steps, so that most kills hit it."""
     recipe = write_chain(tmp_path, base, *methods, schedule={"steps": 2})
     done = subprocess.run(
-        [sys.executable, "tests/training/killed_run.py", str(recipe), "3"],
+        [sys.executable, "tests/training/killed_run.py", str(recipe), "2"],
         cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     told = json.loads(done.stdout.splitlines()[-1])
-    assert told["died"] == 3
+    assert told["died"] == 2
     assert set(told["found"]) == {told["wanted"]}
 
 
