@@ -138,8 +138,14 @@ def _verdict(near: Fidelity, **counts: Any) -> Verdict:
 
 
 def _bound_of(path: Path) -> float:
-    kind = head(path).get("general.file_type")
-    return divergence_bound(kind if isinstance(kind, int) else -1)
+    values = head(path)
+    layers = values.get(f"{values.get('general.architecture')}.block_count")
+    kind = values.get("general.file_type")
+    return divergence_bound(_whole(kind), _whole(layers))
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else -1
 
 
 @contextmanager

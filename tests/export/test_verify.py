@@ -122,6 +122,9 @@ def test_a_broken_file_is_one_sentence(folder: Path) -> None:
 def test_every_type_that_is_made_has_a_bound_and_wider_ones_a_lower_one() -> None:
     assert TYPES.keys() <= DIVERGENCE.keys()
     assert divergence_bound(gguf.LlamaFileType.MOSTLY_F16) == EXACT
+    assert divergence_bound(gguf.LlamaFileType.MOSTLY_F16, 3) == EXACT
+    assert divergence_bound(gguf.LlamaFileType.MOSTLY_F16, 16) == pytest.approx(16 / 6 * EXACT)
+    assert divergence_bound(gguf.LlamaFileType.MOSTLY_Q8_0, 16) == NEAR
     assert divergence_bound(gguf.LlamaFileType.MOSTLY_Q8_0) == NEAR
     narrower = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
     bounds = [DIVERGENCE[type] for type in narrower]
