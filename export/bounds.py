@@ -2,12 +2,13 @@
 
 Two questions are asked, and only together do they say that a file is good:
 
-Is it the same model? The conversion is judged on the F16 file, which loses next to nothing: 1e-6 nats per
-token. What it loses is llama.cpp's, which rounds to F16 whatever it multiplies such weights with, anew in each
-layer: 3.5e-7 with the 6 layers of the bundled model, 1.04e-6 with 16 layers of Llama-3.2-1B's shape and random
-weights (bench/rehearse.py). So the bound grows with the layers beyond the sixth. A transposed matrix, a wrong
-rotary order or a lost scale costs a thousand times more, and could hide below what 4 bits cost anyway. So every
-export judges its F16 first, whether that is kept or not.
+Is it the same model? The conversion is judged on the F16 file, which loses next to nothing: 1e-6 nats
+per token. What it loses is llama.cpp's, which rounds to F16 whatever it multiplies such weights with,
+anew in each layer: 3.5e-7 with the 6 layers of the bundled model, 1.04e-6 with 16 layers of
+Llama-3.2-1B's shape and random weights (bench/rehearse.py). So the bound grows with the layers beyond
+the sixth. A transposed matrix, a wrong rotary order or a lost scale costs a thousand times more, and
+could hide below what 4 bits cost anyway. So every export judges its F16 first, whether that is kept or
+not.
 
 Is it quantized as well as its type can? Q8_0 and wider: 1e-3. Below 8 bits the loss depends on the model. The
 table of llama.cpp for Llama-3-8B (tools/perplexity/README.md, without an importance matrix) has Q6_K .0055,
