@@ -25,7 +25,7 @@ def load(recipe: Recipe, base: Base, plan: Plan) -> Any:
     """
     model = _base(recipe, base, plan)
     model.config.use_cache = False
-    if plan.numbers.widened:
+    if plan.numbers.widened and not recipe.base.load_in_4bit:  # packed bytes are no matrix to widen
         widen_when_used(model, model.get_output_embeddings())
     transformers.set_seed(recipe.seed)  # the adapter's first weights are drawn next
     try:
