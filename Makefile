@@ -25,7 +25,7 @@ run: installed-app
 	@exec $(BIN)/backtalk chat --port $(PORT) $(if $(MODEL),--model $(MODEL))
 
 test: lint
-	@$(BIN)/python -m pytest --numprocesses logical --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses logical --dist loadgroup
 
 setup: installed-test
 	@echo "Everything is installed. Next: make run, or make test."

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+TESTS = Path(__file__).parent
+
 # Read by the libraries when they are imported, so set before any test module is; processes inherit them.
 os.environ.update(
     HF_HUB_OFFLINE="1",
@@ -24,6 +26,13 @@ for name in ("BACKTALK_SECRET", "SPACE_ID", "SYSTEM", "HF_TOKEN"):
 if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where there are several workers, one takes the tests of a file, and one all that open a browser."""
+    for item in items:
+        group = "browser" if "e2e" in item.path.parts else str(item.path.relative_to(TESTS))
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True)

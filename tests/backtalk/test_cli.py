@@ -87,7 +87,10 @@ def test_a_module_of_ours_that_is_missing_is_a_defect(verb: Any) -> None:
         (["chta"], "There is no verb 'chta'. Did you mean 'chat'? See: backtalk --help"),
         (["mini"], "backtalk mini needs one of: build, evaluate. See: backtalk mini --help"),
         (["mini", "biuld"], "backtalk mini needs one of: build, evaluate. See: backtalk mini --help"),
-        (["train", "recipe.yaml"], "backtalk train (one run of a recipe) comes with a later release."),
+        (
+            ["doctor", "--json"],
+            "backtalk doctor (what this machine has, what is missing) comes with a later release.",
+        ),
         (
             ["round"],
             "backtalk round (curate, train, evaluate, export, gate, promote) comes with a later release.",

@@ -36,6 +36,13 @@ QUIET = [
 expect.set_options(timeout=20_000)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def every_core() -> None:
+    """A browser, a server and a test take more than the one core that a worker of several has."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+
+
 class Server:
     """`backtalk chat` as a process of its own, with a state folder and a port that stay the same."""
 

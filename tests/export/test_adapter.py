@@ -13,7 +13,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from llama_cpp import Llama
+from llama_cpp import GGML_TYPE_F32, Llama
 from transformers import AutoModelForCausalLM
 
 from backtalk.errors import ModelError
@@ -47,13 +47,15 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def served(path: Path, lora: Path | None = None, ids: list[int] | None = None) -> np.ndarray:
-    """Logits of every position, as llama.cpp computes them."""
+    """Logits of every position, as llama.cpp computes them, with nothing rounded to F16 in its caches."""
     llama = Llama(
         str(path),
         lora_path=str(lora) if lora else None,
         n_ctx=64,
         n_batch=64,
         logits_all=True,
+        type_k=GGML_TYPE_F32,
+        type_v=GGML_TYPE_F32,
         n_threads=1,
         verbose=False,
     )
