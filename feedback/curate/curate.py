@@ -26,7 +26,7 @@ from feedback.curate import agreement, controls
 from feedback.curate.agreement import ACCEPTED, AGREED, INCLUDED, NEW
 from feedback.curate.candidate import Candidate
 from feedback.curate.curated import Curated, Fates, write_set
-from feedback.curate.gather import Gathered, gather
+from feedback.curate.gather import Gathered, add_sources, gather
 from feedback.curate.replay import Replayed, read_replay, wanted
 from feedback.curate.routes import teach
 from feedback.curate.rows import FILES, Rows
@@ -63,14 +63,7 @@ def main(argv: list[str]) -> int:
     parser = Parser(
         "curate", "Flags to a curated set.", example="backtalk curate --include agreed --eval-share 0.25"
     )
-    parser.add_argument(
-        "--from",
-        dest="sources",
-        action="append",
-        type=Path,
-        metavar="PATH",
-        help="an outbox, a .jsonl file or a folder of them (default: those of the state folder)",
-    )
+    add_sources(parser)
     parser.add_argument(
         "--replay-from", type=Path, metavar="PATH", help="a curated set or a .jsonl file to replay rows from"
     )

@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import re
 import signal
+from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -33,6 +34,18 @@ from feedback.store.outbox import Outbox
 
 LINES_AT_ONCE = 200  # that a process reads before it tells what it found
 ALONE_BELOW = 4_000_000  # bytes: other processes take longer to start than this takes to read
+
+
+def add_sources(parser: ArgumentParser) -> None:
+    """The option that names what is gathered, for every verb that does."""
+    parser.add_argument(
+        "--from",
+        dest="sources",
+        action="append",
+        type=Path,
+        metavar="PATH",
+        help="an outbox, a .jsonl file or a folder of them (default: those of the state folder)",
+    )
 
 
 class Earlier(NamedTuple):

@@ -13,7 +13,7 @@ from backtalk.errors import BacktalkError, WordsError
 from backtalk.home import home
 from backtalk.verb import Parser, report_json
 from feedback.curate import controls
-from feedback.curate.gather import gather
+from feedback.curate.gather import add_sources, gather
 from feedback.hub.fetch import sources_at_home
 from feedback.review.flags import escaped
 from feedback.review.insights import FEWEST, Insights, look, plain
@@ -28,14 +28,7 @@ def main(argv: list[str]) -> int:
     parser = Parser(
         "flags stats", "What visitors say, counted.", example="backtalk flags stats --plot flags.png"
     )
-    parser.add_argument(
-        "--from",
-        dest="sources",
-        action="append",
-        type=Path,
-        metavar="PATH",
-        help="an outbox, a .jsonl file or a folder of them (default: those of the state folder)",
-    )
+    add_sources(parser)
     parser.add_argument(
         "--answers",
         type=int,

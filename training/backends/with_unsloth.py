@@ -31,8 +31,9 @@ def open_first() -> None:
         with redirect_stdout(sys.stderr):
             import unsloth  # noqa: F401
     except (ImportError, NotImplementedError, RuntimeError) as fault:
+        reason = (str(fault).strip() or type(fault).__name__).splitlines()[0]
         raise BacktalkError(
-            f"Unsloth is installed here and cannot be loaded ({str(fault).strip().splitlines()[0]}). "
+            f"Unsloth is installed here and cannot be loaded ({reason}). "
             "Set it up anew with `make setup-unsloth`, or use backend: peft, which trains the same."
         ) from fault
 
