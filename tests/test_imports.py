@@ -25,7 +25,7 @@ MAY_IMPORT = {
 # Third-party packages with a border: only files under these paths import them.
 FENCES = {
     "gradio": ("app/ui/", "app/serve.py"),
-    "huggingface_hub": ("backtalk/hub.py",),
+    "huggingface_hub": ("backtalk/hub/",),
     "jinja2": ("backtalk/engine/", "backtalk/prompt.py"),
     "llama_cpp": ("backtalk/engine/", "backtalk/prompt.py", "export/"),
     "sqlite3": ("feedback/store/outbox.py",),

@@ -6,7 +6,9 @@
     large_files(repo, commit)                  the sha256 of each large file of a model repository
     hashes(dataset, commit)                    what proves that a file was read as it is there
 
-A name means a dataset, or a model repository with `kind="model"`. The client's many exceptions become one
+Spaces, Jobs and what a token may do have files of their own beside this one.
+
+A name means a dataset, or another repository with `kind="model"` or `kind="space"`. The client's many exceptions become one
 NetworkError with a calm sentence. What may pass by itself (409, 429, 5xx, a lost answer) is tried again with
 growing, uneven pauses. HF_ENDPOINT and HF_TOKEN are read at each call.
 """
@@ -36,7 +38,8 @@ HEAD_MOVED = 412
 Result = TypeVar("Result")
 
 
-Kind = Literal["dataset", "model"]
+Kind = Literal["dataset", "model", "space"]
+FOLDERS: dict[Kind, str] = {"dataset": "datasets/", "model": "", "space": "spaces/"}  # in addresses
 
 
 @dataclass(frozen=True)
@@ -171,8 +174,7 @@ def read(
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
     def ask() -> bytes:
-        folder = "datasets/" if kind == "dataset" else ""
-        address = f"{_api().endpoint}/{folder}{dataset}/resolve/{commit}/{path}"
+        address = f"{_api().endpoint}/{FOLDERS[kind]}{dataset}/resolve/{commit}/{path}"
         response = get_session().get(address, headers=build_hf_headers(token=_token()))
         hf_raise_for_status(response)
         return response.content
@@ -296,6 +298,8 @@ def _asked_pause(headers: Mapping[str, str]) -> float:
 
 
 def _no(place: str, status: int) -> str:
+    if status == 402:
+        return f"The Hub wants a paid plan for {place} (402)."
     if status in (401, 404):
         return (
             f"The Hub has no {place} that we may see ({status}). Check the name, and that the token in "
@@ -306,12 +310,12 @@ def _no(place: str, status: int) -> str:
     return f"The Hub answered {status} for {place}. Look at the repository's page on the Hub."
 
 
-def _api() -> "HfApi":
-    """A client for where HF_ENDPOINT points to now."""
+def _api(token: str = "") -> "HfApi":
+    """A client for where HF_ENDPOINT points to now, with our own token where no other is given."""
     from huggingface_hub import HfApi
 
     _set_up_client()
-    return HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=_token())
+    return HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=token or _token())
 
 
 def _token() -> str | None:
