@@ -23,8 +23,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from backtalk.files import canonical_json
+from bench.contributors import Contributors
 from bench.report import bound, report
-from bench.visitors import Visitors
 from feedback.hub.dataset import FOLDER
 from tests.hub.server import Hub
 from tests.hub.store import MAIN, Change, Repo
@@ -81,7 +81,7 @@ def _fill(repo: Repo, count: int) -> tuple[set[str], int]:
 
     A withdrawn flag's texts are to go, so its other events are not among them.
     """
-    rows = (row for row in Visitors(1, count).rows() if row["format"].startswith("flag/"))
+    rows = (row for row in Contributors(1, count).rows() if row["format"].startswith("flag/"))
     sealed, size = BEGAN, 0
     flags: dict[str, set[str]] = {}
     withdrawals: dict[str, str] = {}

@@ -20,8 +20,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.contributors import write_events
 from bench.report import bound, report
-from bench.visitors import write_events
 
 ROOT = Path(__file__).resolve().parents[1]
 PROMISED, QUICK = 200_000, 10_000

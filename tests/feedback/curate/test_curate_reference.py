@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from backtalk.files import canonical_json, read_jsonl
-from bench.visitors import write_events
+from bench.contributors import write_events
 from feedback.curate.candidate import Candidate
 from feedback.curate.controls import pattern
 from feedback.curate.curate import Curation, curate

@@ -1,4 +1,4 @@
-"""Made-up visitors for benchmarks and tests: flag events and decisions in any number, always the same ones.
+"""Made-up contributors for benchmarks and tests: flag events and decisions in any number, always the same ones.
 
     write_events(folder, 200_000, seed=1)      segments of JSON lines, 2 kB an event on average
 
@@ -32,7 +32,7 @@ BAD += ("ignored_history", "repetition", "over_refusal", "cut_off", "slow", "har
 GOOD = ("accurate", "clear", "complete", "good_tone", "saved_time")
 
 
-class Visitors:
+class Contributors:
     """A source of events; each is a row as a segment holds it."""
 
     def __init__(self, seed: int, expected: int) -> None:
@@ -152,7 +152,7 @@ class Visitors:
 def write_events(folder: Path, count: int, seed: int = 1) -> int:
     """Writes about `count` events with their decisions as segments; returns the bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows, written = islice(Visitors(seed, count).rows(), count), 0
+    rows, written = islice(Contributors(seed, count).rows(), count), 0
     for number in range(0, count, EVENTS_IN_A_SEGMENT):
         with open(folder / f"{number // EVENTS_IN_A_SEGMENT:05}.jsonl", "wb") as file:
             for row in islice(rows, EVENTS_IN_A_SEGMENT):
