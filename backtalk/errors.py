@@ -5,6 +5,7 @@
     ├── GateError            the gate said no: HOLD or REJECT             exit code 3
     ├── ModelError           a model cannot be found, read or run
     │   └── ContextError     a message does not fit what the model reads at once
+    ├── BusyError            more people ask than can be answered
     ├── NetworkError         the Hub was not reached, or said no
     ├── TranscriptError      a message is unsigned, altered or another visitor's
     ├── FlagError            a flag event breaks its schema
@@ -42,6 +43,10 @@ class ModelError(BacktalkError):
 
 class ContextError(ModelError):
     """A message is longer than what the model reads at once."""
+
+
+class BusyError(BacktalkError):
+    """More people ask than can be answered; this one may ask again."""
 
 
 class NetworkError(BacktalkError):

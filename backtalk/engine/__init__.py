@@ -16,16 +16,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from backtalk.engine.metrics import Metrics
 from backtalk.models import Model
 from backtalk.prompt import Message, Prompt
 
-STOPPED, FULL, CANCELLED = "stop", "length", "cancelled"
-"""Why an answer ended: the model said so, max_tokens was reached, somebody stopped it."""
+STOPPED, FULL, CANCELLED, LATE = "stop", "length", "cancelled", "time"
+"""Why an answer ended: the model said so, max_tokens was reached, somebody stopped it, its time was up."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen. `temperature` 0 is greedy and needs no seed."""
+    """How the next token is chosen. `temperature` 0 is greedy and needs no seed.
+
+    An answer ends before the first of the `stop` strings, wherever tokens begin and end.
+    """
 
     temperature: float = 0.7
     top_p: float = 0.9
@@ -34,6 +38,36 @@ class Sampling:
     repeat_penalty: float = 1.0
     max_tokens: int = 256
     seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the visitors of one engine share, and what one of them may take of it."""
+
+    live: int = 8
+    """answers in the making at once"""
+    queue: int = 64
+    """answers that may wait for their turn"""
+    per_visitor: int = 2
+    """answers in the making of one visitor; those without a name are not counted"""
+    wait_seconds: float = 300.0
+    """that an answer may wait for its turn"""
+    answer_seconds: float = 300.0
+    """that an answer may take from its turn on"""
+    idle_bytes: int = 2**30
+    """of RAM for the contexts of conversations that have no room in the model's own memory"""
+
+
+ONE_VISITOR = Limits(live=1)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an answer stands in line: 1 is next; about how many seconds until its turn."""
+
+    position: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -54,6 +88,11 @@ class Stream(Protocol):
     def __iter__(self) -> Iterator[str]: ...
 
     def cancel(self) -> None: ...
+
+    @property
+    def place(self) -> Place | None:
+        """Its place in line; None before it was seen and once its turn has come."""
+        ...
 
     @property
     def ending(self) -> Ending:
@@ -87,13 +126,20 @@ class Engine(Protocol):
         """Fits the messages, leaving room for an answer; oldest turns go first. Raises ContextError."""
         ...
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Stream: ...
+    def stream(self, prompt: Prompt, sampling: Sampling, visitor: str = "") -> Stream:
+        """Begins an answer, or puts it in line. Raises BusyError when the line is full.
+
+        `visitor` is any name by which the engine can be fair: one visitor's questions do not hold up others'.
+        """
+        ...
+
+    def metrics(self) -> Metrics: ...
 
     def close(self) -> None: ...
 
 
-def load(model: Model, context: int = 8192, threads: int = 0) -> Engine:
+def load(model: Model, context: int = 8192, threads: int = 0, limits: Limits | None = None) -> Engine:
     """Loads a model; `threads` 0 takes the cores this process may use. Raises ModelError."""
     from backtalk.engine.llama import LlamaEngine
 
-    return LlamaEngine(model, context=context, threads=threads)
+    return LlamaEngine(model, context=context, threads=threads, limits=limits or Limits())

@@ -12,15 +12,21 @@ from typing import Any
 
 import llama_cpp
 
-from backtalk.engine.llama import LARGEST_SLICE, LlamaEngine
-from backtalk.errors import ContextError
+from backtalk.engine import ONE_VISITOR, Limits
+from backtalk.engine.batch import Batch
+from backtalk.engine.llama import LARGEST_BATCH, LlamaEngine
+from backtalk.errors import ContextError, ModelError
+from backtalk.models import Model
 from backtalk.prompt import Message
 
 ROWS = 64  # places whose logits are held at once: 33 MB of them for the vocabulary of Llama 3
 
 
 class MeasuringEngine(LlamaEngine):
-    """See backtalk.engine.Engine, and `surprise`."""
+    """See backtalk.engine.Engine, and `surprise`. One visitor has all of it, unless `limits` say more."""
+
+    def __init__(self, model: Model, context: int, threads: int, limits: Limits = ONE_VISITOR):
+        super().__init__(model, context, threads, limits)
 
     @property
     def opening(self) -> list[int]:
@@ -45,32 +51,37 @@ class MeasuringEngine(LlamaEngine):
                 "Shorten the text."
             )
         first = max(len(prompt), 1)
-        self._forget_after(0)
-        for start in range(0, first - 1, LARGEST_SLICE):
-            self._decode(ids[start : min(start + LARGEST_SLICE, first - 1)])
+        self._sequences.clear()
+        batch = Batch(LARGEST_BATCH, sequences=1)
+        for start in range(0, first - 1, LARGEST_BATCH):
+            self._compute(batch, ids[start : min(start + LARGEST_BATCH, first - 1)], start)
         nats = 0.0
         for start in range(first - 1, len(ids) - 1, ROWS):
             end = min(start + ROWS, len(ids) - 1)
-            nats += _surprise(self._logits(ids[start:end], start), ids[start + 1 : end + 1])
-        self._forget_after(0)
+            nats += _surprise(self._logits(batch, ids[start:end], start), ids[start + 1 : end + 1])
+        self._sequences.clear()
         return nats
 
-    def _logits(self, tokens: Sequence[int], position: int) -> Any:
+    def _logits(self, batch: Batch, tokens: Sequence[int], position: int) -> Any:
         """The logits after each of `tokens`, the first at `position`: an array (tokens, vocabulary)."""
         import numpy as np  # not needed to serve
 
-        batch = llama_cpp.llama_batch_init(len(tokens), 0, 1)
-        try:
-            batch.n_tokens = len(tokens)
-            for place, token in enumerate(tokens):
-                batch.token[place], batch.pos[place] = token, position + place
-                batch.n_seq_id[place], batch.seq_id[place][0], batch.logits[place] = 1, 0, 1
-            self._checked(llama_cpp.llama_decode(self._context, batch))
-            size = len(self._vocabulary)
-            found = llama_cpp.llama_get_logits(self._context)
-            return np.ctypeslib.as_array(found, (len(tokens), size)).astype(np.float64)
-        finally:
-            llama_cpp.llama_batch_free(batch)
+        self._compute(batch, tokens, position, all_logits=True)
+        found = llama_cpp.llama_get_logits(self._context)
+        return np.ctypeslib.as_array(found, (len(tokens), len(self._vocabulary))).astype(np.float64)
+
+    def _compute(self, batch: Batch, tokens: Sequence[int], position: int, all_logits: bool = False) -> None:
+        batch.clear()
+        if all_logits:
+            for place, token in enumerate(tokens, start=position):
+                batch.add_one(token, place, sequence=0)
+        else:
+            batch.add(tokens, position, sequence=0, wants_logits=False)
+        if code := llama_cpp.llama_decode(self._context, batch.raw):
+            raise ModelError(
+                f"{self.model.name} could not compute a text's likelihood (llama.cpp answered {code}). "
+                "Start with a smaller context."
+            )
 
 
 def _surprise(logits: Any, following: Sequence[int]) -> float:

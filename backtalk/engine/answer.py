@@ -1,0 +1,148 @@
+"""One answer: the stream that a reader holds, and the worker's side of it."""
+
+from __future__ import annotations  # llama_cpp names its handles for type checkers only
+
+import time
+from collections.abc import Iterator
+from queue import SimpleQueue
+from threading import Event
+
+import llama_cpp
+
+from backtalk.engine import CANCELLED, FULL, LATE, STOPPED, Ending, Place, Sampling
+from backtalk.engine.sampler import new_sampler
+from backtalk.engine.sequences import Place as SequencePlace
+from backtalk.engine.spelling import Spelling
+from backtalk.engine.vocabulary import Vocabulary
+from backtalk.prompt import Prompt
+
+GATHER_SECONDS = 0.015
+"""Pieces that follow each other faster are handed over together: 60 a second are enough."""
+
+
+class LlamaStream:
+    """See backtalk.engine.Stream."""
+
+    def __init__(self, prompt: Prompt, sampling: Sampling, visitor: str = ""):
+        self.prompt, self.sampling, self.visitor = prompt, sampling, visitor
+        self.begun, self.cancelled = Event(), Event()
+        self.asked_at = time.perf_counter()
+        self.place: Place | None = None
+        self._pieces: SimpleQueue[str | Ending | Exception] = SimpleQueue()
+        self._ending: Ending | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        while self._ending is None:
+            piece = self._pieces.get()
+            if isinstance(piece, Exception):
+                raise piece
+            if isinstance(piece, Ending):
+                self._ending = piece
+            else:
+                yield piece
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+        if not self.begun.is_set():  # still in line: nobody has to wait for the answers before
+            self.end(self.unwritten())
+
+    def unwritten(self) -> Ending:
+        """The ending of an answer that never began."""
+        return Ending(CANCELLED, len(self.prompt.tokens), 0, 0, 0.0, 0.0)
+
+    @property
+    def ending(self) -> Ending:
+        if self._ending is None:
+            raise RuntimeError("the stream was asked for its ending before it was read to the end")
+        return self._ending
+
+    def hand_over(self, text: str) -> None:
+        self._pieces.put(text)
+
+    def end(self, how: Ending | Exception) -> None:
+        self.place = None
+        self._pieces.put(how)
+
+
+class Answer:
+    """An answer in the making: first its prompt is read, then it is written token by token."""
+
+    def __init__(
+        self,
+        stream: LlamaStream,
+        place: SequencePlace,
+        vocabulary: Vocabulary,
+        room: int,
+        due: float,
+        until: float,
+    ):
+        self.stream, self.place, self.due = stream, place, due
+        self.tokens = stream.prompt.tokens
+        self.cached = len(place.tokens)
+        self.token = -1
+        """The last one written; its state is not in the context yet."""
+        self.row = -1
+        """Of the step's batch: where the logits of the next token are found."""
+        self.sampler = new_sampler(stream.sampling, len(vocabulary))
+        self._vocabulary, self._room, self._until = vocabulary, room, until
+        self._spelling = Spelling(stream.sampling.stop)
+        self._gathered = ""
+        self._written = 0
+        self._first_at = self._last_at = self._handed_at = 0.0
+
+    @property
+    def unread(self) -> int:
+        """Tokens of the prompt that are still to be read."""
+        return len(self.tokens) - len(self.place.tokens)
+
+    @property
+    def first_token_seconds(self) -> float:
+        return self._first_at - self.stream.asked_at if self._first_at else 0.0
+
+    def interrupted(self, now: float) -> str:
+        """Why it has to end before its next step, else an empty string."""
+        if self.stream.cancelled.is_set():
+            return CANCELLED
+        return LATE if now > self._until else ""
+
+    def draw(self, context: llama_cpp.llama_context_p, now: float) -> str:
+        """Takes the next token from the step's logits; why the answer is over, else an empty string."""
+        if not self._first_at:
+            self._first_at = self._handed_at = now
+        if self._written >= self._room:  # nothing may be written at all
+            return FULL
+        token = llama_cpp.llama_sampler_sample(self.sampler, context, self.row)
+        if self._vocabulary.is_end(token):
+            return STOPPED
+        self.token = token
+        self._written += 1
+        self._last_at = now
+        self._gathered += self._spelling.add(self._vocabulary.piece(token))
+        if self._gathered and (now - self._handed_at >= GATHER_SECONDS or self._written == 1):
+            self.stream.hand_over(self._gathered)
+            self._gathered, self._handed_at = "", now
+        if self._spelling.stopped:
+            return STOPPED
+        return FULL if self._written >= self._room else ""
+
+    def end(self, reason: str) -> Ending:
+        """Hands over what is left, and how it ended."""
+        self.free()
+        self._gathered += self._spelling.rest()
+        if self._gathered:
+            self.stream.hand_over(self._gathered)
+        seconds = self._last_at - self._first_at
+        speed = (self._written - 1) / seconds if self._written > 1 and seconds > 0 else 0.0
+        first_token_ms = round(self.first_token_seconds * 1000, 1)
+        ending = Ending(reason, len(self.tokens), self.cached, self._written, first_token_ms, round(speed, 1))
+        self.stream.end(ending)
+        return ending
+
+    def fail(self, fault: Exception) -> None:
+        self.free()
+        self.stream.end(fault)
+
+    def free(self) -> None:
+        if self.sampler:
+            llama_cpp.llama_sampler_free(self.sampler)
+            self.sampler = None

@@ -1,0 +1,268 @@
+"""The worker: one thread that owns the context and answers many visitors with it, step by step.
+
+Each step is one call of llama.cpp with one token of every answer in the making and a slice of the prompts
+that wait to be read, so that nobody's words stand still while somebody's history is read. Readers only ever
+wait on a queue of their own; one that goes away stops nothing.
+"""
+
+from __future__ import annotations  # llama_cpp names its handles for type checkers only
+
+import time
+from collections import Counter
+from copy import deepcopy
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+
+import llama_cpp
+
+from backtalk.engine import Limits, Place
+from backtalk.engine.answer import Answer, LlamaStream
+from backtalk.engine.batch import Batch
+from backtalk.engine.metrics import Metrics
+from backtalk.engine.pace import Pace, share_out
+from backtalk.engine.sequences import Sequences
+from backtalk.engine.vocabulary import Vocabulary
+from backtalk.engine.weights import LARGEST_BATCH
+from backtalk.errors import BusyError, ModelError
+
+ERROR = "error"  # how an answer ended that raised one
+
+
+class Worker:
+    """Answers streams in its own thread until `close`."""
+
+    def __init__(
+        self,
+        context: llama_cpp.llama_context_p,
+        vocabulary: Vocabulary,
+        sequences: Sequences,
+        longest: int,
+        limits: Limits,
+    ):
+        self._context, self._vocabulary, self._sequences = context, vocabulary, sequences
+        self._longest, self._limits = longest, limits
+        self._batch = Batch(LARGEST_BATCH, sequences.numbers)
+        self._pace = Pace(LARGEST_BATCH)
+        self._arrivals: SimpleQueue[LlamaStream | None] = SimpleQueue()
+        self._waiting: list[LlamaStream] = []
+        self._readers: list[Answer] = []
+        self._writers: list[Answer] = []
+        self._closing = False
+        self._seconds_an_answer = 0.0
+        self._metrics = Metrics()
+        self._door = Lock()  # of the count of those who came in and are not being answered
+        self._inside = 0
+        self._thread = Thread(target=self._work, name="engine", daemon=True)
+        self._thread.start()
+
+    def ask(self, stream: LlamaStream) -> None:
+        """Puts a stream in line. Raises BusyError when the line is full."""
+        with self._door:
+            if self._inside >= self._limits.queue + self._limits.live:
+                self._metrics.refused += 1
+                raise BusyError(
+                    f"{self._limits.queue} questions are waiting already, and no more may. "
+                    f"Ask again in {self._wait(1):.0f} seconds."
+                )
+            self._inside += 1
+            self._metrics.asked += 1
+        self._arrivals.put(stream)
+
+    def metrics(self) -> Metrics:
+        """A copy of the numbers as they are now."""
+        found = deepcopy(self._metrics)
+        found.active = len(self._readers) + len(self._writers)
+        found.queued = max(0, self._inside - found.active)
+        counts = self._sequences.counts
+        found.found, found.restored, found.dropped = counts.found, counts.restored, counts.dropped
+        found.idle_bytes = self._sequences.shelf_bytes
+        return found
+
+    def close(self) -> bool:
+        """Lets what was asked be answered, then ends the thread; False when it had ended before."""
+        if not self._thread.is_alive():
+            return False
+        self._arrivals.put(None)
+        self._thread.join()
+        return True
+
+    # ---- in the worker's thread from here on
+
+    def _work(self) -> None:
+        while not self._closing or self._waiting or self._active:
+            try:
+                self._let_in()
+                self._begin()
+                self._interrupt()
+                if self._active:
+                    self._step()
+            except Exception as fault:  # the readers' threads are the ones that can tell somebody
+                self._fail_all(fault)
+
+    @property
+    def _active(self) -> list[Answer]:
+        return self._writers + self._readers
+
+    def _let_in(self) -> None:
+        """Takes those who came; waits for somebody only when there is nothing else to do."""
+        idle = not (self._closing or self._waiting or self._writers or self._readers)
+        if not idle and self._arrivals.empty():
+            return
+        try:
+            stream = self._arrivals.get(block=idle)
+            while True:
+                if stream is None:
+                    self._closing = True
+                else:
+                    self._waiting.append(stream)
+                stream = self._arrivals.get_nowait()
+        except Empty:
+            pass
+
+    def _begin(self) -> None:
+        """Begins as many waiting answers as there is room for."""
+        if not self._waiting:
+            return
+        self._send_away()
+        answering = Counter(answer.stream.visitor for answer in self._active)
+        for stream in sorted(self._waiting, key=lambda stream: answering[stream.visitor]):
+            if len(self._writers) + len(self._readers) >= self._limits.live:
+                break
+            if stream.visitor and answering[stream.visitor] >= self._limits.per_visitor:
+                continue
+            prompt = stream.prompt.tokens
+            room = min(stream.sampling.max_tokens, self._longest - len(prompt))
+            if not self._sequences.fits(len(prompt) + room):
+                break  # who is first in line is not overtaken for ever by shorter ones
+            self._waiting.remove(stream)
+            stream.begun.set()
+            if stream.cancelled.is_set():
+                self._leave(stream.unwritten().finish_reason)
+                continue
+            answering[stream.visitor] += 1
+            self._open(stream, room)
+        for number, stream in enumerate(self._waiting, start=1):
+            stream.place = Place(number, self._wait(number))
+
+    def _open(self, stream: LlamaStream, room: int) -> None:
+        prompt = stream.prompt.tokens
+        place = self._sequences.open(prompt, room)
+        stream.place = None
+        now = time.perf_counter()
+        due = self._pace.due(len(prompt) - len(place.tokens), stream.asked_at)
+        until = now + self._limits.answer_seconds
+        self._readers.append(Answer(stream, place, self._vocabulary, room, due, until))
+
+    def _send_away(self) -> None:
+        """Those in line who do not want an answer any more, and those who waited too long."""
+        now = time.perf_counter()
+        for stream in list(self._waiting):
+            waited = now - stream.asked_at
+            if stream.cancelled.is_set():  # its reader was told when it was cancelled
+                self._waiting.remove(stream)
+                self._leave(stream.unwritten().finish_reason)
+            elif waited > self._limits.wait_seconds:
+                self._waiting.remove(stream)
+                self._metrics.refused += 1
+                self._leave(ERROR)
+                stream.end(BusyError(f"Nobody was free for {waited:.0f} seconds. Ask again later."))
+
+    def _interrupt(self) -> None:
+        """Ends what was cancelled, and what takes longer than anybody may."""
+        now = time.perf_counter()
+        for answers in (self._writers, self._readers):
+            for answer in list(answers):
+                if reason := answer.interrupted(now):
+                    answers.remove(answer)
+                    self._end(answer, reason)
+
+    def _step(self) -> None:
+        """One call of llama.cpp."""
+        batch, writers = self._batch, self._writers
+        batch.clear()
+        for answer in writers:
+            place = answer.place
+            answer.row = batch.add_one(answer.token, len(place.tokens), place.number)
+        shares = share_out(self._readers, self._pace.slice(len(writers))) if self._readers else []
+        for answer, share in shares:
+            place, at = answer.place, len(answer.place.tokens)
+            part = answer.tokens[at : at + share]
+            answer.row = batch.add(part, at, place.number, wants_logits=share == answer.unread)
+        began = time.perf_counter()
+        code = llama_cpp.llama_decode(self._context, batch.raw)
+        now = time.perf_counter()
+        if code != 0:
+            self._fail([*writers, *(answer for answer, _ in shares)], code)
+            return
+        self._metrics.steps += 1
+        self._metrics.busy_seconds += now - began
+        for answer in writers:
+            answer.place.tokens.append(answer.token)
+        if shares:
+            self._note_read(shares, len(writers), now - began)
+        self._draw(now)
+
+    def _note_read(self, shares: list[tuple[Answer, int]], writers: int, seconds: float) -> None:
+        for answer, share in shares:
+            at = len(answer.place.tokens)
+            answer.place.tokens += answer.tokens[at : at + share]
+            answer.place.reserved -= share
+        read = sum(share for _, share in shares)
+        self._metrics.read += read
+        self._pace.measured(writers, read, seconds)
+
+    def _draw(self, now: float) -> None:
+        """The next token of every answer whose logits this step gave."""
+        over = [(answer, reason) for answer in self._writers if (reason := answer.draw(self._context, now))]
+        self._metrics.written += len(self._writers)
+        for answer, reason in over:
+            self._writers.remove(answer)
+            self._end(answer, reason)
+        for answer in [answer for answer in self._readers if not answer.unread]:
+            self._readers.remove(answer)
+            reason = answer.draw(self._context, now)
+            self._metrics.first_token.add(answer.first_token_seconds)
+            self._metrics.written += 1
+            if reason:
+                self._end(answer, reason)
+            else:
+                self._writers.append(answer)
+
+    # ---- endings
+
+    def _end(self, answer: Answer, reason: str) -> None:
+        self._sequences.close(answer.place)
+        answer.end(reason)
+        took = time.perf_counter() - answer.stream.asked_at
+        before = self._seconds_an_answer or took
+        self._seconds_an_answer = 0.8 * before + 0.2 * took
+        self._leave(reason)
+
+    def _fail(self, answers: list[Answer], code: int) -> None:
+        for answer in answers:
+            (self._writers if answer in self._writers else self._readers).remove(answer)
+            self._sequences.forget(answer.place)
+            self._leave(ERROR)
+            answer.fail(
+                ModelError(
+                    f"The next token could not be computed (llama.cpp answered {code}). "
+                    "Ask again; if it stays, start with a smaller context."
+                )
+            )
+
+    def _fail_all(self, fault: Exception) -> None:
+        for answer in self._active:
+            self._sequences.forget(answer.place)
+            self._leave(ERROR)
+            answer.fail(fault)
+        self._writers.clear()
+        self._readers.clear()
+
+    def _leave(self, reason: str) -> None:
+        self._metrics.ended[reason] = self._metrics.ended.get(reason, 0) + 1
+        with self._door:
+            self._inside -= 1
+
+    def _wait(self, position: int) -> float:
+        """Seconds until somebody at this place in line is answered, from how long answers took so far."""
+        return self._seconds_an_answer * (1 + (position - 1) // self._limits.live)

@@ -1,0 +1,216 @@
+"""Who is where in the context: the sequences of the conversations, and those that wait in RAM.
+
+    place = sequences.open(prompt, room=256)    -> Place: place.tokens is what need not be read again
+    place.tokens += [...]                       as they are decoded
+    sequences.close(place)                      it stays, as long as there is room
+
+A conversation has no number; it is known by its tokens. What is asked next begins with what was read and
+written before, so the longest common beginning is looked for among all sequences, busy ones included, and
+taken over cell by cell: nothing is computed or copied. An edit or another answer to the same question makes
+a branch beside the old one. Where cells become scarce, the sequence that was used longest ago moves to RAM
+and comes back as it was; the oldest of those is dropped when they take more than `idle_bytes`.
+"""
+
+from __future__ import annotations  # llama_cpp names its handles for type checkers only
+
+import ctypes
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+import llama_cpp
+
+WORTH_KEEPING = 16  # tokens that only this sequence holds: fewer are read again sooner than copied twice
+
+
+@dataclass(eq=False)
+class Place:
+    """A sequence of the context: `tokens` are those whose state it holds, `reserved` those that will come."""
+
+    number: int
+    tokens: list[int]
+    reserved: int = 0
+    busy: bool = True
+    used: int = 0
+    """When it was used last, counted in uses."""
+
+
+@dataclass
+class Counts:
+    """What became of contexts; tokens."""
+
+    found: int = 0
+    """were there when they were asked for"""
+    restored: int = 0
+    """of those, came back from RAM"""
+    shelved: int = 0
+    dropped: int = 0
+    """were thrown away for lack of memory: only these can have to be read twice"""
+
+
+@dataclass(eq=False)
+class _Shelved:
+    tokens: list[int]
+    state: ctypes.Array[ctypes.c_uint8]
+
+
+@dataclass
+class Sequences:
+    """All of one context. Not safe for threads: it belongs to the thread that owns the context."""
+
+    context: llama_cpp.llama_context_p
+    cells: int
+    numbers: int
+    idle_bytes: int
+    counts: Counts = field(default_factory=Counts)
+
+    def __post_init__(self) -> None:
+        self._memory = llama_cpp.llama_get_memory(self.context)
+        self._free = list(range(self.numbers))
+        self._places: list[Place] = []
+        self._shelf: OrderedDict[int, _Shelved] = OrderedDict()
+        self._clock = count(1)
+
+    @property
+    def shelf_bytes(self) -> int:
+        return sum(len(shelved.state) for shelved in self._shelf.values())
+
+    @property
+    def used_cells(self) -> int:
+        """From above: what two sequences share counts twice."""
+        return sum(len(place.tokens) + place.reserved for place in self._places)
+
+    def fits(self, cells: int) -> bool:
+        """Whether a conversation of so many tokens can be opened now, idle ones making room."""
+        busy = [place for place in self._places if place.busy]
+        held = sum(len(place.tokens) + place.reserved for place in busy)
+        return len(busy) < self.numbers and held + cells <= self.cells
+
+    def open(self, prompt: Sequence[int], room: int) -> Place:
+        """A busy sequence that holds as much of `prompt` as is known, at most all but the last token.
+
+        The last is always read, for its logits. `room` tokens are reserved for the answer. Ask `fits` first.
+        """
+        wanted = prompt[:-1]
+        source = max(self._places, key=lambda place: common(place.tokens, wanted), default=None)
+        found = common(source.tokens, wanted) if source else 0
+        key = max(self._shelf, key=lambda key: common(self._shelf[key].tokens, wanted), default=None)
+        if key is not None and common(self._shelf[key].tokens, wanted) > found + WORTH_KEEPING:
+            place = self._restored(key, wanted, len(prompt) + room)
+        else:
+            place = self._branched(source, wanted[:found], len(prompt) + room)
+        place.reserved = len(prompt) + room - len(place.tokens)
+        self.counts.found += len(place.tokens)
+        return place
+
+    def close(self, place: Place) -> None:
+        """The conversation may go on later: it stays until its cells are needed."""
+        place.busy, place.reserved = False, 0
+        place.used = next(self._clock)
+        if not place.tokens:
+            self._remove(place)
+
+    def forget(self, place: Place) -> None:
+        """What the sequence holds is not to be trusted any more."""
+        self._remove(place)
+
+    def clear(self) -> None:
+        """Forgets every conversation, those in RAM too."""
+        llama_cpp.llama_memory_clear(self._memory, True)
+        self._places.clear()
+        self._shelf.clear()
+        self._free = list(range(self.numbers))
+
+    def _branched(self, source: Place | None, beginning: Sequence[int], cells: int) -> Place:
+        """A sequence that begins as `source` does; `source` itself, where it is idle and goes no further."""
+        if source and not source.busy and len(source.tokens) == len(beginning):
+            source.busy = True
+            self._make_room(cells - len(source.tokens), numbers=0)
+            return source
+        was_busy = source is None or source.busy
+        if source:
+            source.busy = True  # not to be moved while it is copied from
+        self._make_room(cells)
+        place = self._new_place()
+        if source and beginning:
+            llama_cpp.llama_memory_seq_cp(self._memory, source.number, place.number, 0, len(beginning))
+            place.tokens.extend(beginning)
+        if source:
+            source.busy = was_busy
+        return place
+
+    def _restored(self, key: int, wanted: Sequence[int], cells: int) -> Place:
+        shelved = self._shelf.pop(key)
+        self._make_room(max(cells, len(shelved.tokens)))
+        place = self._new_place()
+        size = len(shelved.state)
+        if llama_cpp.llama_state_seq_set_data(self.context, shelved.state, size, place.number) != size:
+            self.counts.dropped += len(shelved.tokens)
+            return place
+        place.tokens.extend(shelved.tokens)
+        shared = common(place.tokens, wanted)
+        if len(shelved.tokens) - shared >= WORTH_KEEPING:  # a branch: the other one may be asked for again
+            self._shelf[key] = shelved
+        if shared < len(place.tokens):
+            llama_cpp.llama_memory_seq_rm(self._memory, place.number, shared, -1)
+            del place.tokens[shared:]
+        self.counts.restored += shared
+        return place
+
+    def _new_place(self) -> Place:
+        place = Place(self._free.pop(0), [])
+        self._places.append(place)
+        return place
+
+    def _make_room(self, cells: int, numbers: int = 1) -> None:
+        """Moves idle sequences away, the longest unused first, until so many cells and numbers are free."""
+        while len(self._free) < numbers or self.used_cells + cells > self.cells:
+            idle = [place for place in self._places if not place.busy]
+            if not idle:
+                return
+            self._move_to_shelf(min(idle, key=lambda place: place.used))
+
+    def _move_to_shelf(self, place: Place) -> None:
+        if self._known_elsewhere(place) + WORTH_KEEPING <= len(place.tokens):
+            size = llama_cpp.llama_state_seq_get_size(self.context, place.number)
+            state = (ctypes.c_uint8 * size)()
+            if size <= self.idle_bytes and llama_cpp.llama_state_seq_get_data(
+                self.context, state, size, place.number
+            ):
+                self._shelf[next(self._clock)] = _Shelved(place.tokens, state)
+                self.counts.shelved += len(place.tokens)
+            else:
+                self.counts.dropped += len(place.tokens)
+            self._clear_shelf()
+        self._remove(place)
+
+    def _known_elsewhere(self, place: Place) -> int:
+        """How many of its first tokens another sequence holds too, in the context or in RAM."""
+        others = [other.tokens for other in self._places if other is not place]
+        others += [shelved.tokens for shelved in self._shelf.values()]
+        return max((common(tokens, place.tokens) for tokens in others), default=0)
+
+    def _clear_shelf(self) -> None:
+        while self.shelf_bytes > self.idle_bytes:
+            _, oldest = self._shelf.popitem(last=False)
+            self.counts.dropped += len(oldest.tokens)
+
+    def _remove(self, place: Place) -> None:
+        llama_cpp.llama_memory_seq_rm(self._memory, place.number, -1, -1)
+        self._places.remove(place)
+        self._free.append(place.number)
+
+
+def common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two texts begin with alike. Slices are compared: a loop would cost 50 times more."""
+    low, high = 0, min(len(one), len(other))
+    if one[:high] == other[:high]:
+        return high
+    while high - low > 1:  # one[:low] is alike, one[:high] is not
+        middle = (low + high) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
