@@ -8,9 +8,9 @@
 
 Spaces, Jobs and what a token may do have files of their own beside this one.
 
-A name means a dataset, or another repository with `kind="model"` or `kind="space"`. The client's many exceptions become one
-NetworkError with a calm sentence. What may pass by itself (409, 429, 5xx, a lost answer) is tried again with
-growing, uneven pauses. HF_ENDPOINT and HF_TOKEN are read at each call.
+A name means a dataset, or another repository with `kind="model"` or `kind="space"`. The client's many
+exceptions become one NetworkError with a calm sentence. What may pass by itself (409, 429, 5xx, a lost
+answer) is tried again with growing, uneven pauses. HF_ENDPOINT and HF_TOKEN are read at each call.
 """
 
 import os

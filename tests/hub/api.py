@@ -1,8 +1,9 @@
 """The Hub's HTTP API as its own clients use it: a table of routes, each a function from a call to an answer.
 
 Regular and large files (git LFS, basic transfer), commits with `parentCommit`, listings page by page,
-downloads with ranges, branches, tags, squashing, private repositories and tokens. Not here: xet, buckets,
-jobs, webhooks.
+downloads with ranges, branches, tags, squashing, private repositories and tokens; what is set on a Space and
+how it builds; Jobs and their schedules, which are written down and never run. Not here: xet, what is in a
+bucket, webhooks.
 """
 
 import re
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from urllib.parse import unquote
 
-from tests.hub import downloads, history, repositories, uploads
+from tests.hub import downloads, history, jobs, repositories, spaces, uploads
 from tests.hub.call import Answer, Call, Request, Token, answer_json
 from tests.hub.store import Store
 
@@ -38,6 +39,7 @@ class Api:
 
 def _routes() -> list[tuple[str, str, re.Pattern, Callable[[Call], Answer]]]:
     repo = r"/api/(?P<kind>models|datasets|spaces)/(?P<name>[^/]+/[^/]+)"
+    space = r"/api/(?P<kind>spaces)/(?P<name>[^/]+/[^/]+)"
     page = r"/(?P<kind>datasets/|spaces/)?(?P<name>[^/]+/[^/]+)"
     at = r"(?P<revision>[^/]+)"
     table = [
@@ -61,6 +63,18 @@ def _routes() -> list[tuple[str, str, re.Pattern, Callable[[Call], Answer]]]:
         ("squash", "POST", f"{repo}/super-squash/{at}", history.squash),
         ("lfs-files", "GET", f"{repo}/lfs-files", uploads.lfs_files),
         ("lfs-files", "POST", f"{repo}/lfs-files/batch", uploads.delete_lfs_files),
+        ("secrets", "GET", f"{space}/secrets", spaces.secrets),
+        ("secrets", "POST", f"{space}/secrets", spaces.set_secret),
+        ("variables", "GET", f"{space}/variables", spaces.variables),
+        ("variables", "POST", f"{space}/variables", spaces.set_variable),
+        ("volumes", "PUT", f"{space}/volumes", spaces.set_volumes),
+        ("runtime", "GET", f"{space}/runtime", spaces.runtime),
+        ("logs", "GET", f"{space}/logs/(?P<which>build|run)", spaces.logs),
+        ("bucket", "POST", r"/api/buckets/(?P<name>[^/]+/[^/]+)", jobs.make_bucket),
+        ("job", "POST", r"/api/jobs/(?P<owner>[^/]+)", jobs.run),
+        ("schedules", "GET", r"/api/scheduled-jobs/(?P<owner>[^/]+)", jobs.schedules),
+        ("schedule", "POST", r"/api/scheduled-jobs/(?P<owner>[^/]+)", jobs.schedule),
+        ("unschedule", "DELETE", r"/api/scheduled-jobs/(?P<owner>[^/]+)/(?P<id>[^/]+)", jobs.drop),
         ("lfs-batch", "POST", rf"{page}\.git/info/lfs/objects/batch", uploads.lfs_batch),
         (
             "lfs-upload",

@@ -40,10 +40,15 @@ def answer_json(value: object, status: int = 200, **headers: str) -> Answer:
 
 @dataclass(frozen=True)
 class Token:
-    """Who holds the token, and which repositories it may write: "*" is all."""
+    """Who holds the token, and which repositories it may write: "*" is all.
+
+    `scopes` makes it a fine-grained one: kind, name and permissions, as `whoami` tells them.
+    """
 
     user: str
     writes: tuple[str, ...] = ()
+    scopes: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+    everywhere: tuple[str, ...] = ()
 
 
 class Place(Protocol):

@@ -4,16 +4,31 @@ import re
 
 import yaml
 
-from tests.hub.call import Answer, Call, answer_json
+from tests.hub import spaces
+from tests.hub.call import Answer, Call, Token, answer_json
 from tests.hub.store import File, Refused, git_id
 
 
 def whoami(call: Call) -> Answer:
     if not call.token:
         raise Refused(401, message="Invalid username or password.")
-    rights = {"accessToken": {"displayName": "local", "role": "write" if call.token.writes else "read"}}
+    rights = {"accessToken": {"displayName": "local", **_role(call.token)}}
     user = {"type": "user", "id": call.author, "name": call.author, "fullname": call.author}
     return answer_json({**user, "avatarUrl": "", "orgs": [], "auth": {"type": "access_token", **rights}})
+
+
+def _role(token: Token) -> dict:
+    if not token.scopes:
+        return {"role": "write" if token.writes else "read"}
+    scoped = [
+        {
+            "entity": {"_id": git_id(name.encode())[:24], "type": kind, "name": name},
+            "permissions": [*permissions],
+        }
+        for kind, name, permissions in token.scopes
+    ]
+    fine = {"canReadGatedRepos": False, "global": [*token.everywhere], "scoped": scoped}
+    return {"role": "fineGrained", "fineGrained": fine}
 
 
 def create_repo(call: Call) -> Answer:
@@ -24,7 +39,9 @@ def create_repo(call: Call) -> Answer:
     call.may_write(name)
     private = bool(asked.get("private")) or asked.get("visibility") == "private"
     try:
-        call.api.store.create(kind, name, private, call.author)
+        made = call.api.store.create(kind, name, private, call.author)
+        if kind == "space":
+            spaces.begin(made, asked)
     except Refused as refusal:
         return answer_json({**url, "error": refusal.message}, refusal.status)
     return answer_json(url)
@@ -68,7 +85,7 @@ def info(call: Call) -> Answer:
     named = {"id": call.name, "_id": git_id(call.name.encode())[:24], "author": call.name.split("/")[0]}
     when = {"lastModified": at.date, "createdAt": repo.about["created_at"]}
     rights = {"private": repo.private, "gated": False, "disabled": False}
-    counts = {"downloads": 0, "likes": 0, "tags": []}
+    counts = {"downloads": 0, "likes": 0, "tags": [], **(spaces.told(repo) if call.kind == "space" else {})}
     siblings = [_sibling(path, file) for path, file in at.tree.items()]
     return answer_json({**named, **when, **rights, **counts, "sha": at.oid, "siblings": siblings})
 

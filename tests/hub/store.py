@@ -75,6 +75,8 @@ class Store:
     def __init__(self, folder: Path):
         self.folder = folder
         self._open: dict[tuple[str, str], Repo] = {}
+        self.jobs: list[dict] = []  # as they were asked for, in order; they do not outlive a restart
+        self.schedules: dict[str, dict] = {}
 
     def repo(self, kind: str, name: str) -> "Repo":
         """The repository, or 404."""
