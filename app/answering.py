@@ -1,4 +1,8 @@
-"""The desk where answers are made: a model that loads beside the page, and one answer at a time from it."""
+"""The desk where answers are made: a model that loads beside the page, and that another may relieve.
+
+An answer is written to its end by the model that began it; whoever asks after a swap is answered by the new
+one. The old one is closed when its last answer has ended.
+"""
 
 import secrets
 import threading
@@ -9,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.conversation import LONGEST_MESSAGE, Controls, checked_text, to_send
+from app.shift import Shift
 from app.transcript import Message, new_id, sign
 from backtalk.engine import Engine, Stream
 from backtalk.engine import load as load_engine
@@ -19,6 +24,7 @@ from backtalk.prompt import Prompt
 LOADING, READY, FAILED = "loading", "ready", "failed"
 MOST_SIBLINGS = 50  # earlier answers to one question that the newest one remembers
 UPDATE_SECONDS = 0.05  # a page redraws 20 times a second at most
+GOODBYE_SECONDS = 2.0  # for a relieved model to be closed when the desk is; its answers were stopped before
 
 
 class Desk:
@@ -28,7 +34,9 @@ class Desk:
 
     def __init__(self, open_engine: Callable[[], Engine]):
         self._open_engine = open_engine
-        self._engine: Engine | None = None
+        self._shift: Shift | None = None
+        self._relieved: list[threading.Thread] = []
+        self._swapping = threading.Lock()
         self._settled = threading.Event()
         self._closed = False
         self.state = LOADING
@@ -49,11 +57,27 @@ class Desk:
     @property
     def engine(self) -> Engine:
         """The engine that answers. Raises ModelError while there is none."""
+        return self._at_work().engine
+
+    def _at_work(self) -> Shift:
         if self.state == FAILED:
             raise ModelError(self.reason)
-        if self._engine is None:
+        if self._shift is None:
             raise ModelError("The model is still loading. Your message is kept; send it again in a moment.")
-        return self._engine
+        return self._shift
+
+    def swap(self, engine: Engine) -> int:
+        """From the next question on, `engine` answers. Returns how many answers the one before still owes."""
+        with self._swapping:
+            if self._closed:
+                engine.close()
+                return 0
+            before, self._shift = self._shift, Shift(engine)
+            self.state, self.reason = READY, ""
+        if before is None:
+            return 0
+        self._relieved = [thread for thread in self._relieved if thread.is_alive()] + [before.relieve()]
+        return before.owed
 
     def ask(
         self,
@@ -68,7 +92,7 @@ class Desk:
         Raises WordsError for an empty or oversized question, ModelError without a model, ContextError when
         the question does not fit.
         """
-        engine = self.engine
+        self._at_work()
         path, replaced = list(messages), []
         if question is None:
             while path and path[-1].role == "assistant":
@@ -81,12 +105,24 @@ class Desk:
                 raise WordsError("The message is empty. Write a question.")
             parent = path[-1].id if path else ""
             path.append(sign(Message(new_id(), conversation, parent, "user", text, _now()), visitor))
-        return Answer(engine, visitor, path, controls, siblings=_ids_to_here(replaced))
+        with self._swapping:
+            shift = self._at_work()
+            shift.begin()
+        try:
+            return Answer(shift, visitor, path, controls, siblings=_ids_to_here(replaced))
+        except BaseException:
+            shift.end()
+            raise
 
     def close(self) -> None:
-        self._closed = True
-        if self._engine is not None:
-            self._engine.close()
+        """Lets running answers end, then frees every model."""
+        with self._swapping:
+            self._closed = True
+            shift = self._shift
+        if shift is not None:
+            shift.engine.close()
+        for thread in self._relieved:
+            thread.join(GOODBYE_SECONDS)
 
     def _load(self) -> None:
         try:
@@ -94,44 +130,60 @@ class Desk:
         except BacktalkError as fault:
             self.state, self.reason = FAILED, str(fault)
         else:
-            self._engine, self.state = engine, READY
-            if self._closed:
-                engine.close()
+            self.swap(engine)
         finally:
             self._settled.set()
 
 
 class Answer:
-    """One answer in the making: iterate it for the text so far, then take the signed `message`."""
+    """One answer in the making: iterate it for the text so far, then take the signed `message`.
+
+    It holds its model until it was read to the end or left.
+    """
 
     def __init__(
-        self, engine: Engine, visitor: str, path: list[Message], controls: Controls, siblings: Sequence[str]
+        self, shift: Shift, visitor: str, path: list[Message], controls: Controls, siblings: Sequence[str]
     ):
         self.question = path[-1]
         self._siblings = list(siblings)
-        self._engine, self._visitor, self._controls = engine, visitor, controls
+        engine = self._engine = shift.engine
+        self._visitor, self._controls = visitor, controls
         self._chosen = to_send(path, controls)
         self._prompt = engine.prompt(self._as_sent(), controls.max_tokens)
         self._sampling = controls.sampling(controls.seed if controls.seed >= 0 else secrets.randbelow(2**31))
-        self._stream: Stream = engine.stream(self._prompt, self._sampling)
+        self._stream: Stream = engine.stream(self._prompt, self._sampling, visitor)
         self._text = ""
         self._message: Message | None = None
+        self._let_go = _once(shift.end)
 
     def __iter__(self) -> Iterator[str]:
         """The text so far, at most 20 times a second; then `message` is there."""
         shown_at = 0.0
-        for piece in self._stream:
-            self._text += piece
-            now = time.monotonic()
-            if now - shown_at >= UPDATE_SECONDS:
-                shown_at = now
-                yield self._text
-        self._message = sign(self._signed_fields(), self._visitor)
+        try:
+            for piece in self._stream:
+                self._text += piece
+                now = time.monotonic()
+                if now - shown_at >= UPDATE_SECONDS:
+                    shown_at = now
+                    yield self._text
+            self._message = sign(self._signed_fields(), self._visitor)
+        finally:
+            self._let_go()
         yield self._text
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The model that writes it."""
+        return describe(self._engine)
 
     def cancel(self) -> None:
         """Stops within one step of the model; what was written so far becomes the answer."""
         self._stream.cancel()
+
+    def leave(self) -> None:
+        """The reader goes: the answer is stopped and lets go of its model. Never blocks."""
+        self._stream.cancel()
+        self._let_go()
 
     @property
     def message(self) -> Message:
@@ -152,7 +204,7 @@ class Answer:
             role="assistant",
             text=self._text,
             at=_now(),
-            model=describe(self._engine),
+            model=self.model,
             sampling=asdict(self._sampling),
             sent=self._sent(self._prompt),
             ending=asdict(self._stream.ending),
@@ -188,6 +240,20 @@ def describe(engine: Engine) -> dict[str, Any]:
         "context": engine.context,
         "threads": engine.threads,
     }
+
+
+def _once(act: Callable[[], None]) -> Callable[[], None]:
+    """`act` at the first call, nothing at the others, from whichever thread they come."""
+    acts = [act]
+
+    def at_first() -> None:
+        try:
+            act = acts.pop()
+        except IndexError:
+            return
+        act()
+
+    return at_first
 
 
 def _ids_to_here(replaced: Sequence[Message]) -> list[str]:

@@ -8,7 +8,7 @@ earlier turns is stored, consent decides: feedback/revisions.py.
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from threading import Lock
 from typing import Any
 
@@ -197,8 +197,14 @@ def flagged_message(visitor: str, messages: Sequence[Message], message_id: str) 
         sent=_sent(answer.sent),
         answer=_answer(answer),
         model=schema.Model(**answer.model),
-        sampling=schema.Sampling(**answer.sampling),
+        sampling=_sampling(answer.sampling),
     )
+
+
+def _sampling(sampling: Mapping[str, Any]) -> schema.Sampling:
+    """What the schema knows of it: the engine may know more."""
+    known = {field.name for field in fields(schema.Sampling)}
+    return schema.Sampling(**{name: value for name, value in sampling.items() if name in known})
 
 
 def _sent(sent: Mapping[str, Any]) -> schema.Sent:

@@ -3,7 +3,8 @@
     backtalk chat --model mini --port 7860
 
 The port is taken first, so that a port in use is said at once and the first visitor sees a page while the
-rest is imported; the model loads beside it. Where a dataset and a token are set, flags go there in the
+rest is imported; the model loads beside it. Without --model, or with `promoted`, what is promoted later takes
+over between two answers. Where a dataset and a token are set, flags go there in the
 background. SIGTERM and Ctrl-C end it with exit code 0, after a last flush of at most ten seconds.
 """
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from app.answering import Desk
+    from app.follow import Follower
     from app.ui.chat import Chat
 
 GOODBYE_SECONDS = 1  # for streams to end; then their connections are closed
@@ -52,7 +54,8 @@ def serve(settings: Settings) -> int:
     with listen(settings.host, settings.port) as listener:
         print(f"Backtalk is starting on {address(settings)}", flush=True)
         desk = Desk.for_model(settings.model, settings.context, settings.threads).start()
-        threading.Thread(target=tell_state, args=(desk,), daemon=True).start()
+        follower = follow(desk, settings)
+        threading.Thread(target=tell_state, args=(desk, follower is not None), daemon=True).start()
         with WaitingRoom(listener, read_words()):
             chat = open_chat(desk)
             server = web_server(chat, settings)
@@ -60,6 +63,8 @@ def serve(settings: Settings) -> int:
             run_until_signal(server, listener, chat.stop_all)
         finally:
             chat.close()
+            if follower:
+                follower.stop()
             desk.close()
     return 0
 
@@ -84,6 +89,15 @@ def open_chat(desk: "Desk") -> "Chat":
     from app.ui.chat import Chat
 
     return Chat(desk, Flagging.at_home().start_sending())
+
+
+def follow(desk: "Desk", settings: Settings) -> "Follower | None":
+    """Takes over what is promoted while the chat runs; None where --model names one file for good."""
+    from app.follow import Follower
+    from backtalk.promoted import pointer_of
+
+    pointer = pointer_of(settings.model)
+    return Follower(desk, pointer, settings.context, settings.threads).start() if pointer else None
 
 
 def web_server(chat: "Chat", settings: Settings) -> "uvicorn.Server":
@@ -121,13 +135,14 @@ def leave_at_once(_signal: int, _frame: FrameType | None) -> None:
     sys.exit(0)
 
 
-def tell_state(desk: "Desk") -> None:
+def tell_state(desk: "Desk", follows: bool) -> None:
     """One line in the terminal when the model is there, or why it is not."""
     desk.wait()
     if desk.reason:
         print(f"{desk.reason} The page stays open and says so.", file=sys.stderr, flush=True)
-    else:
-        print(f"The model {desk.engine.model.name} is ready.", flush=True)
+        return
+    stays = "" if follows else " It stays, whatever is promoted: --model names it."
+    print(f"The model {desk.engine.model.name} is ready.{stays}", flush=True)
 
 
 def address(settings: Settings) -> str:

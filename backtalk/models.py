@@ -102,15 +102,15 @@ def _bundled() -> Model:
 def _promoted() -> Model:
     if not _pointer().exists():
         raise ModelError("No model has been promoted here yet. Use the bundled model: --model mini.")
-    return _pointed_at(read_json(_pointer()), str(_pointer()))
+    return pointed_at(read_json(_pointer()), str(_pointer()))
 
 
 def _promoted_on_hub(repo: str, revision: str) -> Model:
     """What the repository's pointer names now; a repository names files of its own and no others."""
-    return _pointed_at(read_json(hub.download(repo, POINTER, revision)), f"hf://{repo}/{POINTER}", repo)
+    return pointed_at(read_json(hub.download(repo, POINTER, revision)), f"hf://{repo}/{POINTER}", repo)
 
 
-def _pointed_at(pointer: Any, place: str, inside: str = "") -> Model:
+def pointed_at(pointer: Any, place: str, inside: str = "") -> Model:
     """The model that a pointer names: a file here or on the Hub; the bundled one where it names no file."""
     try:
         file, sha256 = pointer["file"], pointer["sha256"]

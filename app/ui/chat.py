@@ -25,6 +25,7 @@ import gradio as gr
 
 from app.answering import READY, Answer, Desk, describe
 from app.conversation import Controls, sent_line, title
+from app.fixes import Fixes
 from app.flagging import Flagging
 from app.transcript import Message, conversation_id, new_visitor, verify
 from app.transcript import visitor as visitor_of
@@ -58,6 +59,7 @@ class Chat:
     def __init__(self, desk: Desk, flagging: Flagging):
         self._desk, self._flagging = desk, flagging
         self._running = Running()
+        self._fixes = Fixes()
 
     def stop_all(self) -> None:
         """Stops every answer that is being written; what was written reaches its visitor."""
@@ -98,7 +100,7 @@ class Chat:
     def ask(self, request: Json) -> Iterator[Json]:
         try:
             with self._begun(_object(request)) as (answer, path_title):
-                yield {"question": answer.question.to_json(), "title": path_title}
+                yield {"question": answer.question.to_json(), "title": path_title, "by": _named(answer.model)}
                 for text in answer:
                     yield {"html": render(text)}
                 yield {"answer": answer.message.to_json(), **_shown(answer.message)}
@@ -145,12 +147,24 @@ class Chat:
         }
 
     def _flags(self, visitor: str, messages: list[Message]) -> Json:
-        """What stands on these messages, and how far it has come; withdrawals have receipts too."""
+        """What stands on these messages, how far it has come, and what became of it; withdrawals have
+        receipts too.
+        """
         newest_first = [message.id for message in reversed(messages) if message.role == "assistant"]
+        standing = self._flagging.standing(visitor, messages)
         return {
-            "flags": self._flagging.standing(visitor, messages),
+            "flags": standing,
             "receipts": self._flagging.receipts(visitor, newest_first),
+            "fixes": self._fixed(standing),
         }
+
+    def _fixed(self, standing: dict[str, Json]) -> Json:
+        """By message: what the rounds up to the one that answers now made of these flags."""
+        if self._desk.state != READY:
+            return {}
+        flags = {flag["flag_id"]: message for message, flag in standing.items()}
+        found = self._fixes.of(flags, self._desk.engine.model.round)
+        return {flags[flag]: fix for flag, fix in found.items()}
 
     @contextmanager
     def _begun(self, request: Json) -> Iterator[tuple[Answer, str]]:
@@ -162,14 +176,13 @@ class Chat:
             with self._running.holding(visitor, _request_id(request), answer):
                 yield answer, title([*messages, answer.question])
         finally:
-            answer.cancel()  # never blocks: a reader who went away is noticed on the server's event loop
+            answer.leave()  # never blocks: a reader who went away is noticed on the server's event loop
 
     def _state(self) -> Json:
         state: Json = {"state": self._desk.state, "reason": self._desk.reason}
         if self._desk.state == READY:
-            model = describe(self._desk.engine)
-            state["model"] = {name: model[name] for name in ("name", "round", "gguf_sha256")}
-            state["model"]["built_with"] = built_with(self._desk.engine.model)
+            engine = self._desk.engine
+            state["model"] = {**_named(describe(engine)), "built_with": built_with(engine.model)}
         return {**state, "flagging": self._flagging.state}
 
 
@@ -221,6 +234,11 @@ def _flagged(request: Json) -> str:
     if not isinstance(message, str):
         raise WordsError("The flag names no answer. Reload the page and choose again.")
     return message
+
+
+def _named(model: Json) -> Json:
+    """What the page tells models apart by."""
+    return {name: model[name] for name in ("name", "round", "gguf_sha256")}
 
 
 def _shown(message: Message) -> Json:

@@ -8,10 +8,11 @@ import * as receipts from "./receipts.js";
 import * as server from "./server.js";
 import * as sidebar from "./sidebar.js";
 import * as store from "./store.js";
+import { called, isSame, roundOf } from "./swap.js";
 import { Thread } from "./thread.js";
 
 const LOADING_MS = 400;  // how often a loading model is asked after
-const QUIET_MS = 15000;  // a ready one
+const QUIET_MS = 8000;  // a ready one, which another may relieve
 const LOST_MS = 1500;  // a server that was not reached
 const NARROW = "(max-width: 760px)";
 
@@ -121,16 +122,26 @@ async function comeBack() {
 }
 
 function showModel(state) {
+  const before = model.model;
   model = state;
   const place = byId("model");
   const { name, round, gguf_sha256: sha, built_with: builtWith } = state.model ?? {};
-  const roundWords = round ? say("later_round", { round }) : words.base_round;
+  const roundWords = roundOf({ round });
   const text = !reached ? words.unreachable : state.state === "ready" ? `${name} · ${roundWords}` : words[state.state];
   if (place.textContent !== text) place.replaceChildren(text);
   place.dataset.state = reached ? state.state : "failed";
   place.title = sha ? say("model_title", { name, round: roundWords, sha: sha.slice(0, 8) }) : state.reason;
   introduce(name ? name.startsWith("mini") : isShop, builtWith);
+  if (!isSame(before, state.model)) changed(state.model, before);
   if (state.state === "failed" && reached) notice(`${words.failed_title}. ${state.reason}`);
+}
+
+/** Another model answers: a line in the thread says so, and what became of flags is asked for anew. */
+function changed(current, before) {
+  thread.answersNow(current);
+  if (!current || !before) return;
+  if (!conversation.leaf) toast(say("now_answering", { model: called(current, before) }));
+  attempt(fetchDetails);
 }
 
 /** Says what kind of model this is, and what its licence wants said; the bundled one is the desk of a shop. */
@@ -147,8 +158,8 @@ async function fetchDetails() {
   const messages = store.path(shown);
   if (!messages.length || !visitor) return;
   try {
-    const { shown: details, flags, receipts: known } = await server.call("open", { visitor, conversation: shown.id, messages });
-    if (shown === conversation) thread.tell(details, flags, known);
+    const { shown: details, flags, receipts: known, fixes } = await server.call("open", { visitor, conversation: shown.id, messages });
+    if (shown === conversation) thread.tell(details, flags, known, fixes);
   } catch (fault) {
     if (!(fault instanceof server.Refused)) throw fault;
     notice(fault.message || words.foreign);
@@ -250,9 +261,10 @@ async function answer(question, parent) {
   box.focus();
   const isShown = () => conversation === asked;
   let isTaken = question === null;
-  let sentence = "";
+  let sentence = "", writer = null;
   try {
     for await (const step of server.stream("ask", request)) {
+      if (step.by) { writer = step.by; if (isShown()) thread.writtenBy(writer); }
       if (step.question && question !== null) {
         isTaken = true;
         store.add(asked, step.question);
@@ -274,6 +286,7 @@ async function answer(question, parent) {
   answering = null;
   box.showBusy(false);
   if (isShown()) thread.end(sentence);
+  if (writer && !isSame(writer, model.model)) attempt(async () => showModel(await server.call("status")));
   if (sentence && !isTaken) box.hint(sentence);
   return isTaken;
 }

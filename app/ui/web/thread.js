@@ -5,7 +5,9 @@ import { byId, copyText, h, iconButton, say, setIcon, speak, words } from "./dom
 import * as store from "./store.js";
 import { Agreement } from "./consent.js";
 import { Panel } from "./panel.js";
+import { drawFix, fixPlace } from "./fixes.js";
 import { drawReceipt, receiptPlace } from "./receipts.js";
+import { changeLine, changes } from "./swap.js";
 
 const SHOWN_AT_FIRST = 100;  // messages; a click shows more
 const NEAR = 80;  // pixels from the end within which the thread follows a growing answer
@@ -27,11 +29,13 @@ export class Thread {
     this.toLatest();
   }
 
-  /** What the server knows of the answers, by id: HTML and quiet lines, flags and how far they have come. */
-  tell(shown, flags, known = {}) {
+  /** What the server knows of the answers, by id: HTML and quiet lines, flags, how far they have come, and what
+   * became of them. */
+  tell(shown, flags, known = {}, fixes = null) {
     Object.assign(this.shown, shown);
     Object.assign(this.receipts, known);
     if (flags) this.flags = flags;
+    if (fixes) this.fixes = fixes;
     for (const turn of this.turns.values()) turn.refresh?.();
   }
 
@@ -56,6 +60,9 @@ export class Thread {
     const path = store.path(this.conversation);
     const hidden = Math.max(0, path.length - this.limit);
     const wanted = path.slice(hidden).map((message) => this.#turn(message));
+    for (const [place, line] of this.#changeLines(path).reverse()) {
+      if (place >= hidden) wanted.splice(place - hidden, 0, line);
+    }
     if (hidden) wanted.unshift(this.#moreButton(hidden));
     if (!path.length && !this.pending) wanted.push(this.#greeting());
     const last = path.at(-1);
@@ -66,11 +73,22 @@ export class Thread {
     for (const turn of this.turns.values()) turn.refresh?.();
   }
 
+  /** Which model answers the next question. */
+  answersNow(model) {
+    this.model = model;
+    if (this.conversation) this.draw();
+  }
+
+  /** Which model writes the answer that has begun. */
+  writtenBy(model) {
+    if (this.pending) this.pending.model = model;
+  }
+
   /** An answer begins to be written. */
   begin() {
     const text = h("div", { class: "text", dir: "auto" }, h("span", { class: "dots", role: "img", "aria-label": words.waiting_turn }));
     const element = h("article", { class: "turn answer pending", "aria-busy": "true" }, heading(words.answer_of), text);
-    this.pending = { element, text };
+    this.pending = { element, text, model: this.model };
     this.draw();
     this.toLatest();
     speak(words.answering);
@@ -103,6 +121,8 @@ export class Thread {
     this.shown = {};
     this.flags = {};
     this.receipts = {};
+    this.fixes = {};
+    this.lines = new Map();
     this.pending = null;
     this.fault = "";
     this.limit = SHOWN_AT_FIRST;
@@ -126,6 +146,16 @@ export class Thread {
       this.turns.set(message.id, message.role === "user" ? this.#question(message) : this.#answer(message));
     }
     return this.turns.get(message.id).element;
+  }
+
+  /** The lines that say where another model began to answer, each with its place on the path. */
+  #changeLines(path) {
+    const found = changes(path, this.pending ? this.pending.model : this.model, Boolean(this.pending));
+    return found.map(([place, model, before]) => {
+      const key = `${path[place]?.id ?? ""} ${model.gguf_sha256} ${model.name}`;
+      if (!this.lines.has(key)) this.lines.set(key, changeLine(model, before));
+      return [place, this.lines.get(key)];
+    });
   }
 
   #question(message) {
@@ -180,15 +210,16 @@ export class Thread {
     const again = iconButton("again", words.regenerate, () => this.actions.regenerate());
     const undo = iconButton("undo", words.undo, () => this.actions.undo());
     const acts = h("div", { class: "acts" }, copy, good, bad, flag, again, undo, versions);
-    const receipt = receiptPlace();
+    const receipt = receiptPlace(), fix = fixPlace();
     const panel = h("div", { class: "panel-place", id: `panel-${message.id}` });
     flag.setAttribute("aria-controls", panel.id);
-    const element = h("article", { class: "turn answer" }, heading(words.answer_of), text, acts, line, receipt, panel);
+    const element = h("article", { class: "turn answer" }, heading(words.answer_of), text, acts, line, receipt, fix, panel);
     const turn = { element, place: panel, flagButton: flag };
     turn.refresh = () => {
       this.#showText(text, message);
       line.textContent = this.shown[message.id]?.line ?? "";
       this.#drawReceipt(receipt, message);
+      drawFix(fix, this.fixes[message.id]);
       const verdict = this.flags[message.id]?.verdict ?? "";
       setPressed(good, verdict === "good");
       setPressed(bad, verdict === "bad");

@@ -31,7 +31,7 @@ class ScriptedEngine:
     def prompt(self, messages: Sequence[Message], max_tokens: int) -> Prompt:
         return Prompt(list(range(10 * len(messages))), list(messages), 0)
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> "ScriptedStream":
+    def stream(self, prompt: Prompt, sampling: Sampling, visitor: str = "") -> "ScriptedStream":
         return ScriptedStream(prompt)
 
     def close(self) -> None:
@@ -128,6 +128,12 @@ def open_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
 @pytest.fixture(scope="session")
 def client(open_page: Callable[..., TestClient], scripted_desk: Desk) -> TestClient:
     return open_page(scripted_desk)
+
+
+@pytest.fixture
+def new_visitor() -> Callable[[TestClient], Visitor]:
+    """new_visitor(client): somebody else, on a page of one's own."""
+    return Visitor
 
 
 @pytest.fixture

@@ -10,12 +10,14 @@ import pytest
 
 from app.answering import Desk
 from backtalk.errors import ModelError
+from backtalk.files import write_jsonl
 from backtalk.models import Model
 
 
 def test_an_answer_streams_and_ends_signed(visitor: Any) -> None:
     steps = list(visitor.begin("Where is it?"))
     assert steps[0]["question"]["text"] == "Where is it?" and steps[0]["title"] == "Where is it?"
+    assert steps[0]["by"] == {"name": "scripted", "round": 0, "gguf_sha256": "1" * 64}
     assert steps[-1]["answer"]["signature"]
     assert "<strong>on its way</strong>" in steps[-1]["html"] and "&lt;script&gt;" in steps[-1]["html"]
     assert steps[-1]["line"].startswith("sent: this question only, ")
@@ -100,6 +102,28 @@ def test_a_preview_marks_what_is_masked_and_a_receipt_says_where_a_flag_is(visit
     receipts = visitor.run("receipts", visitor=visitor.token, answers=[answer])["receipts"]
     assert saved["receipts"] == receipts
     assert receipts[answer] == {"state": "here", "withdrawn": False, "commit": "", "reason": ""}
+
+
+def test_what_became_of_a_flag_is_told_to_the_visitor_who_gave_it_alone(
+    open_page: Callable[..., Any], scripted_desk: Desk, state_folder: Path, new_visitor: Callable[..., Any]
+) -> None:
+    engine: Any = copy(scripted_desk.engine)
+    engine.model = Model("mini-3", Path("mini-3-Q8_0.gguf"), "3" * 64, round=3)
+    desk = Desk(lambda: engine).start()
+    assert desk.wait(10)
+    client = open_page(desk)
+    ada, bob = new_visitor(client), new_visitor(client)
+    flags = []
+    for visitor in (ada, bob):
+        answer = visitor.ask("Where is it?")["answer"]["id"]
+        saved = visitor.run("flag", **visitor.known(message=answer, choice={"verdict": "bad"}))
+        flags.append((answer, saved["flags"][answer]["flag_id"]))
+    texts = {"round": 3, "status": "fixed", "then": "30 days.", "now": "45 days."}
+    write_jsonl(state_folder / "rounds" / "3" / "fixed.jsonl", [{"flag_id": flags[0][1], **texts}])
+    assert ada.run("open", **ada.known())["fixes"] == {flags[0][0]: texts}
+    assert bob.run("open", **bob.known())["fixes"] == {}
+    ada.run("flag", **ada.known(message=flags[0][0], choice={"verdict": ""}))
+    assert ada.run("open", **ada.known())["fixes"] == {}
 
 
 def test_words_put_into_the_models_mouth_are_refused(visitor: Any) -> None:
