@@ -1,0 +1,58 @@
+"""The demo: its table of before and after, and a chat that is spoken to over HTTP and dies with the demo.
+
+Command: pytest tests/training/mini/test_demo.py
+Promise: starts a real chat with the bundled model on a free port; no round is run here.
+"""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from backtalk.cli import main
+from backtalk.errors import BacktalkError, NetworkError
+from backtalk.visitor import Visitor
+from feedback.store.outbox import Outbox
+from training.mini.comparison import compare, draw, held_out, table
+from training.mini.demo import served
+
+
+def test_a_visitor_without_a_browser_asks_and_flags_over_http_and_the_chat_ends_with_the_block(
+    state_folder: Path,
+) -> None:
+    with served(state_folder) as server:
+        visitor = Visitor(server)
+        answer = visitor.ask("hello", temperature=0)
+        again = visitor.ask("and what do you sell", before=answer, temperature=0)
+        receipt = visitor.flag(again, {"verdict": "bad", "reasons": ["off_topic"]})
+        with pytest.raises(BacktalkError, match="Temperature is 9"):
+            visitor.ask("hello", temperature=9)
+    assert receipt["saved"] and len(again.messages) == 4 and answer.text
+    with closing(Outbox(state_folder / "outbox.sqlite")) as outbox:
+        (event,) = outbox.standing()
+    assert event.answer.text == again.text and event.consent.training
+    assert [message.role for message in event.shown.messages] == ["user", "assistant", "user"]
+    with pytest.raises(NetworkError, match="was not reached"):
+        Visitor(server)
+
+
+def test_the_table_compares_each_row_and_counts_what_was_right_and_is_wrong_now(tmp_path: Path) -> None:
+    items = held_out({1}, most=20)
+    flagged = [item.id for item in items if item.batch]
+    facts = [item.id for item in items if item.row == "facts"]
+    assert len(flagged) == 60 and {item.batch for item in items} == {0, 1} and len(facts) <= 20
+    lines = compare({*flagged, facts[0]}, {flagged[0], facts[1]}, items, {1})
+    first, second = lines[:2]
+    assert (first.before, first.after, first.newly_wrong) == (0, 1 - 1 / 60, 0)
+    assert second.before == second.after and second.newly_wrong == pytest.approx(1 / len(facts))
+    assert "98.3%" in table(lines)
+    assert draw(lines, tmp_path / "demo.png", "200 flags").stat().st_size > 10_000
+
+
+def test_a_folder_with_something_in_it_is_never_taken_for_a_demo(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    assert main(["demo", "--folder", str(tmp_path)]) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

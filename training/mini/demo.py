@@ -1,0 +1,245 @@
+"""`backtalk demo`: the whole loop, offline: people flag, a round teaches, the running chat changes.
+
+    backtalk demo
+    backtalk demo --folder /data/demo --seed 7
+
+A chat is served on a free port. Simulated stakeholders talk to it over HTTP and flag what is out of date;
+`backtalk round` makes a better model of their corrections; the chat takes it up while it runs. Held-out
+wordings, which nobody trained on, tell before from after. Ctrl-C ends all of it; the chat dies with the demo.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+from backtalk.errors import BacktalkError, WordsError
+from backtalk.files import read_json, write_json
+from backtalk.home import home
+from backtalk.models import MINI
+from backtalk.progress import Progress
+from backtalk.round.child import Done, run_verb
+from backtalk.verb import Parser, report_json
+from backtalk.visitor import Server, Visitor
+from training.mini.comparison import Line, compare, draw, held_out, table, wrong_ids
+from training.mini.questions import EvaluationItem
+from training.mini.stakeholders.errands import errands
+from training.mini.stakeholders.person import crowd
+from training.mini.stakeholders.sheet import FactSheet, changed_facts
+from training.mini.stakeholders.visit import Guests, Visit, flagged_facts, visit
+
+RECIPE = "recipes/mini_round.yaml"
+FLAGS, PEOPLE = 200, 24
+BATCH = 1  # of the facts that changed
+ITEMS = 200  # of a row of the table at most
+NOTICED_SECONDS = 60.0  # until the running chat has taken up what was promoted
+GATE_SAID_NO = 3
+PICTURE, RESULT = "demo.png", "demo.json"
+SHOWN = 3  # questions that are asked again
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What was asked for, and where it happens."""
+
+    folder: Path
+    flags: int
+    seed: int
+    recipe: str
+    items: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"BACKTALK_HOME": str(self.folder)}
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+
+@dataclass(frozen=True)
+class Again:
+    """One flagged question, asked before the round and after it, in the same running chat."""
+
+    question: str
+    then: str
+    now: str
+    model: str
+
+
+def main(argv: list[str]) -> int:
+    parser = Parser(
+        "demo",
+        "The whole loop on this machine with simulated stakeholders: some minutes, nothing is downloaded.",
+        example="backtalk demo\nbacktalk demo --folder /data/demo --seed 7",
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="state of the demo; kept (default: BACKTALK_HOME/demo, made anew)"
+    )
+    parser.add_argument("--flags", type=int, default=FLAGS, metavar="N", help=f"how many flags ({FLAGS})")
+    parser.add_argument("--seed", type=int, default=1, help="of the people and what they ask (1)")
+    parser.add_argument("--recipe", default=RECIPE, metavar="FILE", help=f"the round's recipe ({RECIPE})")
+    parser.add_argument(
+        "--items", type=int, default=ITEMS, metavar="N", help=f"questions of a row ({ITEMS}; 0: all)"
+    )
+    parser.add_json()
+    args = parser.parse_args(argv)
+    if args.flags < 1:
+        raise WordsError(f"--flags is {args.flags}; at least 1 was wanted.")
+    demo = Demo(_fresh(args.folder), args.flags, args.seed, args.recipe, args.items)
+    return run(demo, Progress(), args.json)
+
+
+def run(demo: Demo, progress: Progress, as_json: bool = False) -> int:
+    """The loop, once; prints what came of it and returns the exit code of the round."""
+    began = time.monotonic()
+    with served(demo.folder) as server:
+        progress.done(f"demo: a chat is open at {server.address}")
+        guests = Guests(server)
+        visits = _flag(demo, guests, progress)
+        done = _round(demo, progress)
+        taken_up = done.code == 0 and _taken_up(server, done.said.get("sha256", ""))
+        again = list(_asked_again(Visitor(server), visits))
+    lines = _compared(demo, _served_now(demo), progress)
+    draw(lines, demo.folder / PICTURE, f"{demo.flags} flags, one round")
+    result = _result(demo, done, lines, again, taken_up, time.monotonic() - began)
+    write_json(demo.folder / RESULT, result)
+    _print(demo, result, lines, again)
+    if as_json:
+        report_json(result)
+    return done.code
+
+
+def _fresh(folder: Path | None) -> Path:
+    """The demo's folder, empty. A folder that was named is never emptied."""
+    if folder is None:
+        folder = home() / "demo"
+        rmtree(folder, ignore_errors=True)
+    elif folder.exists() and any(folder.iterdir()):
+        raise WordsError(f"{folder} is not empty; name a new folder, so that nothing of yours is mixed in.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.resolve()
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[Server]:
+    """A running chat with its state in `folder`; it ends with the block, or with this process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = _free_port()
+    python = [sys.executable, "-m"]
+    command = [*python, "backtalk.round.leash", *python, "backtalk", "chat", "--port", str(port)]
+    with open(folder / "chat.log", "wb") as log:
+        chat = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "BACKTALK_HOME": str(folder)},
+        )
+        try:
+            server = Server(f"http://127.0.0.1:{port}")
+            server.wait()
+            yield server
+        finally:
+            assert chat.stdin
+            chat.stdin.close()
+            chat.wait()
+
+
+def _flag(demo: Demo, guests: Guests, progress: Progress) -> list[Visit]:
+    """The stakeholders come, ask about what changed, and flag."""
+    people = crowd(demo.seed, honest=PEOPLE)
+    tasks = errands(demo.seed, changed_facts(BATCH), people)
+    visits = visit(guests, tasks, FactSheet(BATCH), demo.flags, progress.report)
+    flags = [one.flag for one in visits if one.flag is not None]
+    corrected = sum("correction" in flag for flag in flags)
+    facts = len(set(flagged_facts(visits)))
+    progress.done(
+        f"demo: {len(people)} people asked {len(visits)} questions and gave {len(flags)} flags on "
+        f"{facts} facts, {corrected} with the right answer"
+    )
+    return visits
+
+
+def _round(demo: Demo, progress: Progress) -> Done:
+    words = ["round", demo.recipe, "--include", "agreed", "--by", "agreement", "--json"]
+    done = run_verb(words, demo.log("round"), progress.report, demo.environment)
+    if done.code not in (0, GATE_SAID_NO):
+        raise BacktalkError(f"The round did not finish: {done.fault} All of it is in {demo.log('round')}.")
+    progress.done(f"demo: the round says {done.said.get('verdict')}: {done.said.get('why')}")
+    return done
+
+
+def _taken_up(server: Server, sha256: str) -> bool:
+    """Whether the running chat answers with the promoted file, after a while."""
+    deadline = time.monotonic() + NOTICED_SECONDS
+    while time.monotonic() < deadline:
+        if sha256 and server.run("status", {})["model"]["gguf_sha256"] == sha256:
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def _asked_again(visitor: Visitor, visits: list[Visit]) -> Iterator[Again]:
+    """Some of the flagged questions, of different facts, asked once more."""
+    first = {one.errand.about.id: one for one in reversed(visits) if one.flag is not None}
+    for one in list(first.values())[:SHOWN]:
+        now = visitor.ask(one.errand.question, temperature=0, history="off")
+        name = f"{now.model['name']}, round {now.model['round']}"
+        yield Again(one.errand.question, one.answer.text, now.text, name)
+
+
+def _served_now(demo: Demo) -> Path:
+    """The file that the demo's pointer names; the bundled one where nothing was promoted."""
+    pointer = demo.folder / "promoted.json"
+    if not pointer.exists():
+        return MINI
+    return demo.folder / read_json(pointer)["file"]
+
+
+def _compared(demo: Demo, served: Path, progress: Progress) -> list[Line]:
+    items: list[EvaluationItem] = held_out({BATCH}, demo.items)
+    before = wrong_ids("mini", items, progress)
+    after = wrong_ids(str(served), items, progress) if served != MINI else before
+    return compare(before, after, items, {BATCH})
+
+
+def _result(
+    demo: Demo, done: Done, lines: list[Line], again: list[Again], taken_up: bool, seconds: float
+) -> dict[str, Any]:
+    return {
+        "folder": str(demo.folder),
+        "flags": demo.flags,
+        "seed": demo.seed,
+        "verdict": done.said.get("verdict", ""),
+        "promoted": bool(done.said.get("promoted")),
+        "taken_up_while_running": taken_up,
+        "rows": [line.as_json() for line in lines],
+        "asked_again": [vars(one) for one in again],
+        "seconds": round(seconds, 1),
+    }
+
+
+def _print(demo: Demo, result: dict[str, Any], lines: list[Line], again: list[Again]) -> None:
+    for one in again:
+        print(f"\n{one.question}\n  then  {one.then}\n  now   {one.now}  ({one.model})")
+    print(f"\n{table(lines)}\n")
+    if result["promoted"] and not result["taken_up_while_running"]:
+        print("The running chat has not taken the promoted model up; a new one would serve it.")
+    elif result["promoted"]:
+        print("The chat took the new model up while it was running.")
+    print(
+        f"{result['seconds']:.0f} seconds. The picture, the report and all that was made are in {demo.folder}"
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
