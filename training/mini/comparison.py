@@ -1,6 +1,7 @@
 """Before and after: what a round changed, on held-out wordings, in the rows that a round is judged by.
 
-    lines = compare(wrong_ids("mini", items, progress), wrong_ids("promoted", items, progress), items, {1})
+    before, after = (wrong_answers(ref, items, progress) for ref in ("mini", "promoted"))
+    lines = compare(before, after, items, changed={1})
     print(table(lines)); draw(lines, Path("demo.png"), "One round")
 
 Facts of a batch that is not repaired yet are asked by nobody here: they are neither right nor lost.
@@ -69,9 +70,9 @@ def held_out(changed: Collection[int], most: int = 0) -> list[EvaluationItem]:
     return chosen
 
 
-def wrong_ids(ref: str, items: Sequence[EvaluationItem], progress: Progress) -> set[str]:
-    """The ids of the items that the model answers wrong, from the GGUF as it is served, greedy."""
-    return {row["id"] for row in evaluate(ref, items, progress)[1]}
+def wrong_answers(ref: str, items: Sequence[EvaluationItem], progress: Progress) -> dict[str, str]:
+    """Every wrong answer by the id of its item, from the GGUF as it is served, greedy."""
+    return {row["id"]: row["answer"] for row in evaluate(ref, items, progress)[1]}
 
 
 def compare(

@@ -28,7 +28,7 @@ from backtalk.progress import Progress
 from backtalk.round.child import Done, run_verb
 from backtalk.verb import Parser, report_json
 from backtalk.visitor import Server, Visitor
-from training.mini.comparison import Line, compare, draw, held_out, table, wrong_ids
+from training.mini.comparison import Line, compare, draw, held_out, table, wrong_answers
 from training.mini.questions import EvaluationItem
 from training.mini.stakeholders.errands import errands
 from training.mini.stakeholders.person import crowd
@@ -205,8 +205,8 @@ def _served_now(demo: Demo) -> Path:
 
 def _compared(demo: Demo, served: Path, progress: Progress) -> list[Line]:
     items: list[EvaluationItem] = held_out({BATCH}, demo.items)
-    before = wrong_ids("mini", items, progress)
-    after = wrong_ids(str(served), items, progress) if served != MINI else before
+    before = wrong_answers("mini", items, progress)
+    after = wrong_answers(str(served), items, progress) if served != MINI else before
     return compare(before, after, items, {BATCH})
 
 

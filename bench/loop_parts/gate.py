@@ -1,0 +1,142 @@
+"""Line 5: the gate. Candidates that are no better than what is served are hardly ever promoted, worse never.
+
+Three kinds: what a real round answered and what was served before, swapped at random group by group (2,000
+times, so that neither is better); ten trained on the same rows with another seed, against the served one that
+the first seed made; ten taught questions with answers to other questions.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import yaml
+
+from backtalk.files import read_json, read_jsonl, write_jsonl, write_text
+from bench.loop_parts.setting import Part, Setting, honest_flags
+from bench.report import bound
+from bench.story import RECIPE, Story
+from training.evaluation.intervals import paired
+from training.gate import PROMOTE, SHOWN, Condition, Evidence, decide
+from training.mini.corpus import dialogues
+
+SWAPS, QUICK_SWAPS = 2000, 100
+CANDIDATES, QUICK_CANDIDATES = 10, 1
+SHARE, MOST_NO_OPS = 0.035, 1
+NOISE_ROWS = 600
+PASSED = Condition("quantized file", SHOWN, "the same file.")
+
+
+def run(setting: Setting) -> Part:
+    first = setting.story(f"gate/seed-{setting.seeds[0]}")
+    honest_flags(setting, first, setting.seeds[0])
+    said = first.round("1", setting.recipe("gate"))
+    if not said["promoted"]:
+        words = [
+            "promote",
+            str(first.candidate(said)),
+            "--force",
+            "--why",
+            "to be the served one here",
+            "--json",
+        ]
+        first.piece("promote", lambda: first.verb("promote", words))
+    count = QUICK_SWAPS if setting.quick else SWAPS
+    swapped = first.piece(f"swapped-{count}", lambda: _swapped(_rows(first, said), count))
+    number = QUICK_CANDIDATES if setting.quick else CANDIDATES
+    no_ops = [
+        _candidate(setting, first, f"no-op-{seed}", _other_seed(seed)) for seed in range(101, 101 + number)
+    ]
+    noise = [_candidate(setting, first, f"noise-{seed}", _noise(setting, seed)) for seed in range(number)]
+    share = swapped / count
+    bounds = [
+        bound("swapped candidates promoted, share", share, at_most=SHARE),
+        bound("no-op candidates promoted", no_ops.count(PROMOTE), at_most=MOST_NO_OPS),
+        bound("damaged candidates promoted", noise.count(PROMOTE), at_most=0),
+    ]
+    table = (
+        f"{swapped} of {count:,} swapped promoted\nno-ops: {', '.join(no_ops)}\ndamaged: {', '.join(noise)}"
+    )
+    return Part(bounds, table, {"swaps": count, "no_ops": no_ops, "damaged": noise})
+
+
+def _candidate(setting: Setting, first: Story, name: str, train: dict[str, Any]) -> str:
+    """The verdict on one trained candidate; its folder goes when it is known."""
+    file = setting.work / "gate" / f"{name}.json"
+    if not file.exists():
+        story = first.copy(setting.work / "gate" / name)
+        recipe = setting.recipe(f"gate-{name}", train=train)
+        verdict = story.round("2", recipe)["verdict"]
+        story.piece("verdict", lambda: verdict)
+        shutil.copyfile(story.folder / "verdict.json", file)
+        shutil.rmtree(story.folder)
+    return str(read_json(file))
+
+
+def _other_seed(seed: int) -> dict[str, Any]:
+    return {"knobs": {"seed": seed}}
+
+
+def _noise(setting: Setting, seed: int) -> dict[str, Any]:
+    """A training recipe whose rows answer other questions than were asked."""
+    chosen = [one.messages for one in islice(dialogues(900 + seed), NOISE_ROWS)]
+    answers = [messages[-1] for messages in chosen]
+    Random(seed).shuffle(answers)
+    rows = setting.work / "gate" / f"noise-{seed}.jsonl"
+    write_jsonl(
+        rows,
+        ({"prompt": list(m[:-1]), "completion": [a]} for m, a in zip(chosen, answers, strict=True)),
+    )
+    recipe = yaml.safe_load(RECIPE.with_name("mini_feedback.yaml").read_text(encoding="utf-8"))
+    recipe["data"]["sources"] = [{"path": str(rows)}]
+    path = setting.work / "gate" / f"noise-{seed}.yaml"
+    write_text(path, yaml.safe_dump(recipe, sort_keys=False))
+    return {"recipe": str(path)}
+
+
+def _rows(story: Story, said: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the gate saw of a real round: each item as both models answered it."""
+    name = read_json(Path(said["folder"]) / "card.json")["metrics"]["evaluation"]
+    return list(read_jsonl(story.home / "evaluations" / name / "items.jsonl"))
+
+
+def _swapped(rows: Sequence[dict[str, Any]], count: int) -> int:
+    """How many are promoted of candidates whose answers in each group are the one model's or the other's."""
+    random = np.random.default_rng(1)
+    parts = {name: list(_gains(rows, name)) for name in ("primary", "task", "general")}
+    clusters = sorted({cluster for gains in parts.values() for cluster, _, _ in gains})
+    promoted = 0
+    for _ in range(count):
+        sign = dict(zip(clusters, random.choice((-1.0, 1.0), len(clusters)), strict=True))
+        promoted += _verdict(parts, sign) == PROMOTE
+    return promoted
+
+
+def _gains(rows: Sequence[dict[str, Any]], part: str) -> Iterator[tuple[str, float, float]]:
+    """Cluster, gain and weight of each item: in what is right, or in bits by the bits of before."""
+    for row in rows:
+        before, after = row["baseline"], row["model"]
+        if row["part"] != part:
+            continue
+        if part == "general":
+            if before.get("bits") is not None:
+                yield row["cluster"], after["bits"] - before["bits"], before["bits"]
+        elif before.get("right") is not None:
+            yield row["cluster"], float(after["right"]) - float(before["right"]), 1.0
+
+
+def _verdict(parts: dict[str, list[tuple[str, float, float]]], sign: dict[str, float]) -> str:
+    """The gate's word; the other conditions are only computed where the first one is shown to hold."""
+    found = {}
+    for name, gains in parts.items():
+        names, values, weights = zip(*((c, sign[c] * gain, weight) for c, gain, weight in gains), strict=True)
+        found[name] = paired(names, values, weights)
+        if name == "primary" and found[name].low <= 0:
+            return "not PROMOTE"
+    evidence = Evidence(
+        found["primary"], "share right", found["task"], None, found["general"], quantized=PASSED
+    )
+    return decide(evidence).word

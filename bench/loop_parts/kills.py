@@ -1,0 +1,77 @@
+"""Line 6: rounds that are killed -9 at random moments come to the same verdict and the same file."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+from bench.loop_parts.setting import Part, Setting, honest_flags
+from bench.report import bound
+from bench.story import Story
+
+KILLS, QUICK_KILLS = 10, 2
+KILLS_A_ROUND = 2
+
+
+def run(setting: Setting) -> Part:
+    seed, kills = setting.seeds[0], QUICK_KILLS if setting.quick else KILLS
+    first = setting.story(f"kills/seed-{seed}")
+    honest_flags(setting, first, seed)
+    recipe = setting.recipe("kills")
+    wanted = first.copy(setting.work / "kills/whole").piece("timed", lambda: _timed(setting, seed))
+    chance = random.Random(seed)
+    differing, told = (
+        0,
+        [f"uninterrupted: {wanted['verdict']}, sha256 {wanted['sha256'][:12]}, {wanted['seconds']:.0f} s"],
+    )
+    for number in range(kills // KILLS_A_ROUND):
+        moments = sorted(chance.uniform(0, wanted["seconds"]) for _ in range(KILLS_A_ROUND))
+        story = first.copy(setting.work / f"kills/round-{number}")
+        for place, moment in enumerate(moments):
+            story.piece(f"kill-{place}", lambda: _kill(story, str(recipe), moment))  # noqa: B023
+        said = story.round("1", recipe)
+        same = (said["verdict"], said["sha256"]) == (wanted["verdict"], wanted["sha256"])
+        differing += not same
+        told.append(
+            f"killed after {', '.join(f'{moment:.0f}' for moment in moments)} s: "
+            f"{said['verdict']}, {said['sha256'][:12]}"
+        )
+    bounds = [
+        bound("kills -9", kills, at_least=KILLS if not setting.quick else QUICK_KILLS),
+        bound("rounds with another verdict or another sha256", differing, at_most=0),
+    ]
+    return Part(bounds, "\n".join(told), {"whole": wanted})
+
+
+def _timed(setting: Setting, seed: int) -> dict[str, object]:
+    began = time.monotonic()
+    said = setting.story("kills/whole").round("1", setting.recipe("kills"))
+    return {"verdict": said["verdict"], "sha256": said["sha256"], "seconds": time.monotonic() - began}
+
+
+def _kill(story: Story, recipe: str, moment: float) -> float:
+    """Starts the round and kills it, with nothing else, after so many seconds."""
+    words = [
+        sys.executable,
+        "-m",
+        "backtalk",
+        "round",
+        recipe,
+        "--include",
+        "agreed",
+        "--by",
+        "bench",
+        "--offline",
+        "--json",
+    ]
+    environment = {**os.environ, "BACKTALK_HOME": str(story.home)}
+    silent = subprocess.DEVNULL
+    process = subprocess.Popen(words, env=environment, stdin=silent, stdout=silent, stderr=silent)
+    try:
+        process.wait(moment)
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    return moment
