@@ -33,16 +33,18 @@ VERBS = {
     "publish": ("export.publish", "a model to the Hub"),
     "promote": ("export.promote", "make a model the one that is served"),
     "rollback": ("export.rollback", "serve the model before"),
+    "doctor": ("backtalk.doctor", "what this machine has, what is missing"),
+    "deploy space": ("backtalk.deploy.space", "this checkout as a Space on the Hub"),
+    "deploy job": ("backtalk.deploy.job", "a recipe or a round on rented hardware"),
+    "round": ("backtalk.round.round", "from flags to a better model"),
+    "demo": ("training.mini.demo", "the whole loop offline with simulated stakeholders"),
     "mini build": ("training.mini.build", "rebuild the bundled model from its corpus"),
     "mini evaluate": ("training.mini.evaluate", "the bundled model's table of accuracies"),
+    "mini replay": ("training.mini.replay", "rows of its corpus to teach again"),
 }
 
 LATER = {
     "experiment": "many runs, compared",
-    "round": "curate, train, evaluate, export, gate, promote",
-    "demo": "the whole loop offline with simulated stakeholders",
-    "deploy": "push the Space, or run a recipe on rented hardware",
-    "doctor": "what this machine has, what is missing",
 }
 
 PACKAGES = frozenset({"backtalk", "app", "feedback", "training", "export"})

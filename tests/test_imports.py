@@ -35,6 +35,7 @@ FENCES = {
 }
 
 BACKTALK_NEEDS = {"huggingface_hub", "jinja2", "llama_cpp", "numpy", "rich", "yaml"}
+DRAWS = ("backtalk/round/picture.py", "matplotlib")  # a round's report has a picture; loaded when it is drawn
 
 
 def test_packages_import_only_what_lies_below_them() -> None:
@@ -61,7 +62,7 @@ def test_the_shared_package_needs_little() -> None:
     assert not [
         f"{place} imports {name}"
         for place, name in imports()
-        if place.startswith("backtalk/") and top(name) not in known
+        if place.startswith("backtalk/") and top(name) not in known and (place, top(name)) != DRAWS
     ]
 
 

@@ -252,6 +252,7 @@ class Recipe:
     checkpoints: Checkpoints = section(Checkpoints)
     logging: Logging = section(Logging)
     start: str = knob("", "a finished run whose adapter is taught on (else: a fresh one)")
+    round: int = knob(0, "which round of flags it belongs to; the model says so of itself (0: none)")
     seed: int = knob(42, "of every random draw")
     backend: Literal["auto", "peft", "unsloth"] = knob("auto", "which libraries train")
 

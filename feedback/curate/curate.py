@@ -27,7 +27,7 @@ from feedback.curate.agreement import ACCEPTED, AGREED, INCLUDED, NEW
 from feedback.curate.candidate import Candidate
 from feedback.curate.curated import Curated, Fates, write_set
 from feedback.curate.gather import Gathered, add_sources, gather
-from feedback.curate.replay import Replayed, read_replay, wanted
+from feedback.curate.replay import Replay, read_replay, saying, wanted
 from feedback.curate.routes import teach
 from feedback.curate.rows import FILES, Rows
 from feedback.curate.similar import Text, first_alike, normalised
@@ -35,7 +35,7 @@ from feedback.curate.split import EVAL, Leak, find_leaks, split, spoken
 from feedback.hub.fetch import sources_at_home
 from feedback.store.decisions import Review
 
-FORMAT = "curated/1"  # raised when the same flags would give other rows
+FORMAT = "curated/2"  # raised when the same flags would give other rows
 WORTH = {ACCEPTED: 0, AGREED: 1, NEW: 2}  # whose spelling and whose flag is kept where several say the same
 MOST_LEAKS_TOLD = 10
 
@@ -96,8 +96,9 @@ def curate(
     curated = choose(gathered, settings)
     if replay_from:
         standing = {flag.flag_id for flag in gathered.standing.values() if not flag.fault}
-        earlier = read_replay(replay_from, control, standing, settings.seed)
-        curated.replayed = _to_replay(earlier, curated.rows, settings)
+        replay = read_replay(replay_from, control, standing, settings.seed)
+        replay.drop(saying(replay.rows, _wrong_answers(gathered, curated.fates)), "corrected")
+        _take_for_replay(replay, curated, settings)
     _refuse_leaks(find_leaks(_training_prompts(curated), _evaluation_prompts(curated.rows)))
     recipe = {"format": FORMAT, **to_plain(settings), "control_tokens": _sha256(control.pattern)}
     return write_set(curated, gathered, recipe, [*gathered.inputs, *_replay_input(replay_from)])
@@ -189,14 +190,28 @@ def _content(flag: Candidate) -> Text:
     )
 
 
-def _to_replay(earlier: list[Replayed], rows: Rows, settings: Curation) -> list[Replayed]:
-    own = {name for name, _ in rows.turns("sft")}
-    others = [row for row in earlier if row.id not in own]
+def _wrong_answers(gathered: Gathered, fates: Fates) -> set[str]:
+    """Answers that a flag of the set corrected or called bad."""
+    used = (flag for name, flag in gathered.standing.items() if fates.rows.get(name) and not flag.choice)
+    reviews = gathered.reviews
+    return {
+        flag.answer
+        for flag in used
+        if flag.verdict == "bad"
+        or flag.correction
+        or (flag.flag_id in reviews and reviews[flag.flag_id].correction)
+    }
+
+
+def _take_for_replay(replay: Replay, curated: Curated, settings: Curation) -> None:
+    """As many rows as the share asks for, without those that the set has anyway."""
+    rows = curated.rows
+    replay.drop({name for name, _ in rows.turns("sft")}, "in_the_set")
     if settings.drop_leaks:
-        leaks = find_leaks([(row.id, row.prompt) for row in others], _evaluation_prompts(rows))
-        leaking = {leak.train for leak in leaks}
-        others = [row for row in others if row.id not in leaking]
-    return others[: wanted(settings.replay, rows.count("sft"))]
+        leaks = find_leaks([(row.id, row.prompt) for row in replay.rows], _evaluation_prompts(rows))
+        replay.drop({leak.train for leak in leaks}, "leak")
+    curated.replayed = replay.rows[: wanted(settings.replay, rows.count("sft"))]
+    curated.not_replayed = dict(sorted((+replay.left_out).items()))
 
 
 def _training_prompts(curated: Curated) -> list[tuple[str, str]]:

@@ -45,6 +45,8 @@ class Curated:
     rows: Rows
     replayed: list[Replayed]
     fates: Fates
+    not_replayed: dict[str, int] = field(default_factory=dict)
+    """Rows of the source that may not be replayed, by reason."""
 
 
 def write_set(
@@ -123,6 +125,7 @@ def _metrics(curated: Curated, gathered: Gathered, manifest: Counter[str]) -> di
         "flags": len(gathered.standing),
         "rows": {name: curated.rows.count(name) for name in FILES},
         "replayed": len(curated.replayed),
+        "not_replayed": curated.not_replayed,
         "used": manifest["used"],
         "unused": {reason: count for reason, count in sorted(manifest.items()) if reason != "used"},
         "states": dict(sorted(Counter(curated.fates.state.values()).items())),

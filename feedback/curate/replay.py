@@ -2,21 +2,28 @@
 
 A source is a curated set (its sft.jsonl is read) or a JSON-lines file with `messages`, or `prompt` and
 `completion`. Which rows are taken follows from the seed and their content. A row of an earlier set comes
-along only while every flag that taught it still stands.
+along only while every flag that taught it still stands. A row whose answer holds one that a used flag
+corrected or called bad is left out: it would teach again what was just put right. An answer that many rows
+give, such as a refusal, is a manner of speaking and stays: it was wrong for one question, and is right for
+others.
 """
 
 import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from backtalk.errors import WordsError
 from backtalk.files import read_jsonl
 from feedback.curate.rows import row_id, shuffled
+from feedback.curate.similar import normalised
 from feedback.curate.split import spoken
 
 ROLES = ("system", "user", "assistant")
+MANNER_SHARE = 0.02  # of the rows that give an answer: above that it states nothing in particular
+MANNER_FEW = 20  # rows are never so many
 
 
 @dataclass(frozen=True)
@@ -27,20 +34,51 @@ class Replayed:
     prompt: str
     line: dict[str, Any]
 
+    @property
+    def answer(self) -> str:
+        return str(self.line["completion"][-1]["content"])
 
-def read_replay(
-    source: Path, controls: re.Pattern[str], standing: Collection[str], seed: int
-) -> list[Replayed]:
+
+@dataclass
+class Replay:
+    """The rows that may be taken, in order, and how many may not be, by reason."""
+
+    rows: list[Replayed] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def drop(self, names: Collection[str], reason: str) -> None:
+        """Leaves out the rows with these names."""
+        kept = [row for row in self.rows if row.id not in names]
+        self.left_out[reason] += len(self.rows) - len(kept)
+        self.rows = kept
+
+
+def read_replay(source: Path, controls: re.Pattern[str], standing: Collection[str], seed: int) -> Replay:
     """Every usable row of the source, each once, in the order in which they are taken."""
     file = source / "sft.jsonl" if source.is_dir() else source
     if not file.is_file():
         raise WordsError(f"{file} is not there; a curated set or a .jsonl file was wanted to replay from.")
-    rows = {
-        row.id: row
-        for number, line in enumerate(read_jsonl(file), start=1)
-        for row in _usable(line, f"{file}, line {number}", controls, standing)
-    }
-    return sorted(rows.values(), key=lambda row: shuffled(seed, row.id))
+    replay, rows = Replay(), dict[str, Replayed]()
+    for number, line in enumerate(read_jsonl(file), start=1):
+        row, fault = _read(line, f"{file}, line {number}", controls, standing)
+        if fault:
+            replay.left_out[fault] += 1
+        else:
+            rows[row.id] = row
+    replay.rows = sorted(rows.values(), key=lambda row: shuffled(seed, row.id))
+    return replay
+
+
+def saying(rows: Sequence[Replayed], wrong: Collection[str]) -> set[str]:
+    """The names of the rows whose answer holds one of the wrong answers, but for spelling."""
+    texts = sorted({normalised(text) for text in wrong} - {""}, key=len, reverse=True)
+    if not texts:
+        return set()
+    said = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, texts))})(?!\w)")
+    found = {row.id: set(said.findall(normalised(row.answer))) for row in rows}
+    count = Counter(text for hits in found.values() for text in hits)
+    manners = {text for text, many in count.items() if many > max(MANNER_FEW, MANNER_SHARE * len(rows))}
+    return {name for name, hits in found.items() if hits - manners}
 
 
 def wanted(share: float, others: int) -> int:
@@ -48,20 +86,21 @@ def wanted(share: float, others: int) -> int:
     return round(others * share / (1 - share))
 
 
-def _usable(
+def _read(
     line: Any, where: str, controls: re.Pattern[str], standing: Collection[str]
-) -> Iterator[Replayed]:
+) -> tuple[Replayed, str]:
+    """The row of a line, and why it cannot be used; empty where it can."""
     messages = _messages(line, where)
     flags = line.get("flags", [])
-    texts = [message["content"] for message in messages]
-    if any(controls.search(text) for text in texts) or not all(flag in standing for flag in flags):
-        return
     content = {"prompt": messages[:-1], "completion": messages[-1:]}
     turns = [
         (message["role"], message["content"]) for message in messages[:-1] if message["role"] != "system"
     ]
     name = row_id("sft", content)
-    yield Replayed(name, spoken(turns), {**content, "id": name, "flags": sorted(flags)})
+    row = Replayed(name, spoken(turns), {**content, "id": name, "flags": sorted(flags)})
+    if any(controls.search(message["content"]) for message in messages):
+        return row, "control_tokens"
+    return row, "" if all(flag in standing for flag in flags) else "flag_withdrawn"
 
 
 def _messages(line: Any, where: str) -> list[dict[str, str]]:

@@ -1,0 +1,11 @@
+"""`backtalk round`: one command from flags to a better model, each verb a process of its own.
+
+recipe.py    what a round recipe says
+rules.py     which methods follow from what was collected
+state.py     round.json: which acts are done, so that the same command goes on
+acts.py      the acts, in order
+child.py     one verb as a process whose progress is passed on; leash.py ends it with the round
+earlier.py   what earlier rounds were asked
+told.py      the plan of `--dry-run`; report.py, picture.py: REPORT.md and what it shows
+round.py     the command
+"""

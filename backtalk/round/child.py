@@ -1,0 +1,111 @@
+"""One verb of Backtalk as a process: its words are logged, its progress is passed on, its last line is read.
+
+    done = run_verb(["curate", "--json"], log, progress.report)
+    done.code, done.said        exit code, and the JSON object that `--json` promises
+
+A process of its own gives all its memory back when it ends, and a kill harms nothing that is already done. It
+is held on a leash (leash.py), so that it ends with the round, however the round ends.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock, Thread
+from typing import IO, Any
+
+INTERRUPTED = 130
+PARAGRAPH = 12  # last lines of what went wrong that are kept
+
+
+@dataclass
+class Done:
+    """How a verb ended."""
+
+    code: int = 0
+    said: dict[str, Any] = field(default_factory=dict)
+    """Its JSON line; empty where it printed none."""
+    fault: str = ""
+    """The last line that it wrote to stderr: where it failed, the sentence that says why."""
+
+
+def run_verb(
+    words: Sequence[str], log: Path, report: Callable[[str], None], more: Mapping[str, str] | None = None
+) -> Done:
+    """Runs `python -m backtalk WORDS` to its end. `more` is added to its environment.
+
+    Raises KeyboardInterrupt, after the verb has ended, where Ctrl-C was pressed.
+    """
+    python = [sys.executable, "-m"]
+    command = [*python, "backtalk.round.leash", *python, "backtalk", *words]
+    environment = {**os.environ, **(more or {}), "PYTHONUNBUFFERED": "1"}
+    pipe = subprocess.PIPE
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "a", encoding="utf-8") as file:
+        file.write(f"$ backtalk {' '.join(words)}\n")
+        file.flush()
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as leash:
+            return _follow(leash, file, report)
+
+
+def _follow(leash: "subprocess.Popen[bytes]", file: IO[str], report: Callable[[str], None]) -> Done:
+    said: deque[str] = deque(maxlen=1)
+    faults: deque[str] = deque(maxlen=PARAGRAPH)
+    alone = Lock()
+
+    def read(stream: IO[bytes], keep: deque[str], tell: Callable[[str], None]) -> None:
+        for line in stream:
+            text = line.decode("utf-8", "replace").rstrip()
+            with alone:
+                file.write(f"{text}\n")
+                file.flush()
+                if text:
+                    keep.append(text)
+                    tell(text)
+
+    assert leash.stdin and leash.stdout and leash.stderr
+    readers = [
+        Thread(target=read, args=(leash.stdout, said, lambda text: None), daemon=True),
+        Thread(target=read, args=(leash.stderr, faults, report), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
+    interrupted = _wait(leash)
+    for reader in readers:
+        reader.join()
+    if interrupted or leash.returncode == INTERRUPTED:
+        raise KeyboardInterrupt
+    return Done(leash.returncode, _object(said), faults[-1] if faults else "")
+
+
+def _wait(leash: "subprocess.Popen[bytes]") -> bool:
+    """Waits for the end; True where Ctrl-C came in between, which the verb is then told."""
+    interrupted = False
+    while True:
+        try:
+            leash.wait()
+            return interrupted
+        except KeyboardInterrupt:
+            interrupted = True
+            _interrupt(leash)
+
+
+def _interrupt(leash: "subprocess.Popen[bytes]") -> None:
+    assert leash.stdin
+    try:
+        leash.stdin.write(b".")
+        leash.stdin.flush()
+    except BrokenPipeError:
+        return  # it has ended meanwhile
+
+
+def _object(lines: Sequence[str]) -> dict[str, Any]:
+    try:
+        value = json.loads(lines[-1]) if lines else {}
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,117 @@
+"""`round.json`: how far a round has come. Each act is written down when it is done, whole or not at all.
+
+    rounds = Rounds()                    BACKTALK_HOME/rounds
+    with rounds.alone(): ...             one round at a time
+    state = rounds.unfinished() or rounds.begin(recipe, current, by)
+    state.note("curate", words, seconds, said)
+
+A round is finished when its card is there. Any other is gone on with, at the first act that is not done.
+"""
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from backtalk.card import NAME as CARD
+from backtalk.card import Card, read_card
+from backtalk.errors import BacktalkError
+from backtalk.files import read_json, write_json
+from backtalk.home import home
+
+NAME = "round.json"
+FORMAT = "round/1"
+
+
+@dataclass
+class State:
+    """One round under way. `current` is the model that was served when it began: what is to be beaten."""
+
+    number: int
+    recipe: dict[str, Any]
+    current: dict[str, Any]
+    by: str = ""
+    acts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By name, in the order in which they were done: words, seconds, said."""
+
+    @property
+    def folder(self) -> Path:
+        return home() / "rounds" / str(self.number)
+
+    def done(self, act: str) -> bool:
+        return act in self.acts
+
+    def said(self, act: str) -> dict[str, Any]:
+        """What the act's verb said at its end; empty where the act was skipped."""
+        return self.acts.get(act, {}).get("said", {})
+
+    def note(
+        self, act: str, said: dict[str, Any], words: list[str] | None = None, seconds: float = 0
+    ) -> None:
+        """Writes down that an act is done."""
+        self.acts[act] = {"words": words or [], "seconds": round(seconds, 2), "said": said}
+        self.save()
+
+    def save(self) -> None:
+        write_json(self.folder / NAME, {"format": FORMAT, **asdict(self)})
+
+
+class Rounds:
+    """The rounds of the state folder, by number."""
+
+    def __init__(self) -> None:
+        self._folder = home() / "rounds"
+        self._folder.mkdir(exist_ok=True)
+
+    def finished(self) -> list[tuple[int, Card]]:
+        """Number and card of every finished round, the first one first."""
+        return [(number, read_card(self._place(number))) for number in self._numbers() if self._ended(number)]
+
+    def unfinished(self) -> State | None:
+        """The round that was begun and not finished."""
+        for number in self._numbers():
+            if not self._ended(number) and (self._place(number) / NAME).is_file():
+                raw = read_json(self._place(number) / NAME)
+                if raw.pop("format", "") != FORMAT:
+                    raise BacktalkError(
+                        f"{self._place(number) / NAME} is not of this version ({FORMAT} was wanted). "
+                        "Begin anew with --fresh."
+                    )
+                return State(**raw)
+        return None
+
+    def begin(self, recipe: dict[str, Any], current: dict[str, Any], by: str) -> State:
+        """A new round, numbered after all that were and after the one that made the current model."""
+        number = max([*self._numbers(), int(current.get("round", 0))], default=0) + 1
+        state = State(number, recipe, current, by)
+        state.save()
+        return state
+
+    def forget(self, state: State) -> None:
+        """Takes back a round that came to nothing; its number is free again."""
+        shutil.rmtree(state.folder)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """One round at a time; the lock goes with the process, however that ends."""
+        with open(self._folder / ".lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BacktalkError(
+                    f"Another round is running in {self._folder} just now. Let it end, or stop it first."
+                ) from None
+            yield
+
+    def _numbers(self) -> list[int]:
+        names = [place.name for place in self._folder.iterdir() if place.is_dir()]
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def _place(self, number: int) -> Path:
+        return self._folder / str(number)
+
+    def _ended(self, number: int) -> bool:
+        return (self._place(number) / CARD).is_file()
