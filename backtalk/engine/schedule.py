@@ -15,7 +15,7 @@ from threading import Lock, Thread
 
 import llama_cpp
 
-from backtalk.engine import Limits, Place
+from backtalk.engine import CANCELLED, Limits, Place
 from backtalk.engine.answer import Answer, LlamaStream
 from backtalk.engine.batch import Batch
 from backtalk.engine.metrics import Metrics
@@ -50,21 +50,22 @@ class Worker:
         self._closing = False
         self._seconds_an_answer = 0.0
         self._metrics = Metrics()
-        self._door = Lock()  # of the count of those who came in and are not being answered
-        self._inside = 0
+        self._door = Lock()
+        self._inside: set[LlamaStream] = set()  # in line or being answered
         self._thread = Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
     def ask(self, stream: LlamaStream) -> None:
         """Puts a stream in line. Raises BusyError when the line is full."""
         with self._door:
-            if self._inside >= self._limits.queue + self._limits.live:
+            staying = sum(not other.cancelled.is_set() for other in self._inside)
+            if staying >= self._limits.queue + self._limits.live:
                 self._metrics.refused += 1
                 raise BusyError(
                     f"{self._limits.queue} questions are waiting already, and no more may. "
                     f"Ask again in {self._wait(1):.0f} seconds."
                 )
-            self._inside += 1
+            self._inside.add(stream)
             self._metrics.asked += 1
         self._arrivals.put(stream)
 
@@ -72,7 +73,7 @@ class Worker:
         """A copy of the numbers as they are now."""
         found = deepcopy(self._metrics)
         found.active = len(self._readers) + len(self._writers)
-        found.queued = max(0, self._inside - found.active)
+        found.queued = max(0, len(self._inside) - found.active)
         counts = self._sequences.counts
         found.found, found.restored, found.dropped = counts.found, counts.restored, counts.dropped
         found.idle_bytes = self._sequences.shelf_bytes
@@ -136,8 +137,9 @@ class Worker:
                 break  # who is first in line is not overtaken for ever by shorter ones
             self._waiting.remove(stream)
             stream.begun.set()
-            if stream.cancelled.is_set():
-                self._leave(stream.unwritten().finish_reason)
+            if stream.cancelled.is_set():  # in the meantime
+                self._leave(stream, CANCELLED)
+                stream.end(stream.unwritten())
                 continue
             answering[stream.visitor] += 1
             self._open(stream, room)
@@ -160,11 +162,11 @@ class Worker:
             waited = now - stream.asked_at
             if stream.cancelled.is_set():  # its reader was told when it was cancelled
                 self._waiting.remove(stream)
-                self._leave(stream.unwritten().finish_reason)
+                self._leave(stream, CANCELLED)
             elif waited > self._limits.wait_seconds:
                 self._waiting.remove(stream)
                 self._metrics.refused += 1
-                self._leave(ERROR)
+                self._leave(stream, ERROR)
                 stream.end(BusyError(f"Nobody was free for {waited:.0f} seconds. Ask again later."))
 
     def _interrupt(self) -> None:
@@ -236,13 +238,13 @@ class Worker:
         took = time.perf_counter() - answer.stream.asked_at
         before = self._seconds_an_answer or took
         self._seconds_an_answer = 0.8 * before + 0.2 * took
-        self._leave(reason)
+        self._leave(answer.stream, reason)
 
     def _fail(self, answers: list[Answer], code: int) -> None:
         for answer in answers:
             (self._writers if answer in self._writers else self._readers).remove(answer)
             self._sequences.forget(answer.place)
-            self._leave(ERROR)
+            self._leave(answer.stream, ERROR)
             answer.fail(
                 ModelError(
                     f"The next token could not be computed (llama.cpp answered {code}). "
@@ -253,15 +255,15 @@ class Worker:
     def _fail_all(self, fault: Exception) -> None:
         for answer in self._active:
             self._sequences.forget(answer.place)
-            self._leave(ERROR)
+            self._leave(answer.stream, ERROR)
             answer.fail(fault)
         self._writers.clear()
         self._readers.clear()
 
-    def _leave(self, reason: str) -> None:
+    def _leave(self, stream: LlamaStream, reason: str) -> None:
         self._metrics.ended[reason] = self._metrics.ended.get(reason, 0) + 1
         with self._door:
-            self._inside -= 1
+            self._inside.discard(stream)
 
     def _wait(self, position: int) -> float:
         """Seconds until somebody at this place in line is answered, from how long answers took so far."""

@@ -128,16 +128,12 @@ class Sequences:
             source.busy = True
             self._make_room(cells - len(source.tokens), numbers=0)
             return source
-        was_busy = source is None or source.busy
-        if source:
-            source.busy = True  # not to be moved while it is copied from
-        self._make_room(cells)
+        self._make_room(0, sparing=source)
         place = self._new_place()
         if source and beginning:
             llama_cpp.llama_memory_seq_cp(self._memory, source.number, place.number, 0, len(beginning))
             place.tokens.extend(beginning)
-        if source:
-            source.busy = was_busy
+        self._make_room(cells - len(beginning), numbers=0)  # only now: the source may be what has to go
         return place
 
     def _restored(self, key: int, wanted: Sequence[int], cells: int) -> Place:
@@ -163,10 +159,10 @@ class Sequences:
         self._places.append(place)
         return place
 
-    def _make_room(self, cells: int, numbers: int = 1) -> None:
+    def _make_room(self, cells: int, numbers: int = 1, sparing: Place | None = None) -> None:
         """Moves idle sequences away, the longest unused first, until so many cells and numbers are free."""
         while len(self._free) < numbers or self.used_cells + cells > self.cells:
-            idle = [place for place in self._places if not place.busy]
+            idle = [place for place in self._places if not place.busy and place is not sparing]
             if not idle:
                 return
             self._move_to_shelf(min(idle, key=lambda place: place.used))
