@@ -24,9 +24,9 @@ from backtalk.files import write_jsonl
 from backtalk.progress import Progress
 from bench.report import bound, report
 from training.mini.chat import Chat
-from training.mini.corpus import dialogues
 from training.mini.desk import Fact
 from training.mini.evaluate import evaluate, read_items, sample
+from training.mini.replay import replayed
 from training.mini.voice import Voice
 from training.train import main as train
 
@@ -77,13 +77,11 @@ def _replayed(seed: int) -> Iterator[dict[str, Any]]:
     """Rows of the corpus that say nothing out of date."""
     taught = [fact.taught_answer for fact in Voice(Random(seed)).desk.facts() if fact.batch]
 
-    def is_current(messages: Any) -> bool:
-        said = " ".join(message["content"] for message in messages)
+    def is_current(row: dict[str, Any]) -> bool:
+        said = " ".join(message["content"] for message in (*row["prompt"], *row["completion"]))
         return not any(answer in said for answer in taught)
 
-    current = (one.messages for one in dialogues(seed) if is_current(one.messages))
-    for messages in islice(current, REPLAYED):
-        yield _row(list(messages[:-1]), messages[-1]["content"])
+    return islice(filter(is_current, replayed(seed)), REPLAYED)
 
 
 def _row(prompt: list[dict[str, str]], answer: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ rules.py     which methods follow from what was collected
 state.py     round.json: which acts are done, so that the same command goes on
 acts.py      the acts, in order
 child.py     one verb as a process whose progress is passed on; leash.py ends it with the round
-earlier.py   what earlier rounds were asked
-told.py      the plan of `--dry-run`; report.py, picture.py: REPORT.md and what it shows
+start.py     the base, or the last round's adapter
+earlier.py   what earlier rounds were asked; taught.py: what this one was taught, asked again
+plan.py      what `--dry-run` says; report.py, picture.py: REPORT.md and what it shows
 round.py     the command
 """

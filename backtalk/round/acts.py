@@ -30,6 +30,7 @@ from backtalk.round.recipe import RoundRecipe, found
 from backtalk.round.rules import Choice, choose
 from backtalk.round.start import start_of
 from backtalk.round.state import Rounds, State
+from backtalk.round.taught import items_of_taught
 
 Said = dict[str, Any]
 """What an act leaves in round.json."""
@@ -37,7 +38,7 @@ Said = dict[str, Any]
 Act = Callable[["Round"], Said]
 
 PROMOTE, REJECT = "PROMOTE", "REJECT"
-VERDICT, EARLIER = "verdict.json", "earlier.jsonl"
+VERDICT, EARLIER, TAUGHT = "verdict.json", "earlier.jsonl", "taught.jsonl"
 DATASET = "BACKTALK_FLAGS_DATASET"
 
 
@@ -213,10 +214,22 @@ def earlier(work: Round) -> Said:
         return said
     work.say("earlier: too few for a condition of their own; judged with the task test, and by themselves.")
     words = ["evaluate", str(work.gguf), "--baseline", work.state.current["ref"], "--data", str(file)]
-    judged = work.run("earlier", words, 3)
+    judged = work.run("earlier", [*words, "--max-tokens", str(work.recipe.gate.max_tokens)], 3)
     conditions = read_json(Path(judged["folder"]) / VERDICT)["conditions"]
     alone = next(one for one in conditions if one["name"] == "primary set")
     return said | {"alone": alone, "difference": primary(judged["metrics"])}
+
+
+def taught(work: Round) -> Said:
+    items = items_of_taught(work.curated)
+    if not items:
+        return {"items": 0}
+    file = work.state.folder / TAUGHT
+    write_jsonl(file, items)
+    work.say(f"taught: {len(items)} questions that were taught, asked again; they say nothing to the gate.")
+    words = ["evaluate", str(work.gguf), "--baseline", work.state.current["ref"], "--data", str(file)]
+    said = work.run("taught", [*words, "--max-tokens", str(work.recipe.gate.max_tokens)], 3)
+    return {"items": len(items), "folder": said["folder"], "changes": said["metrics"]["changes"]}
 
 
 def primary(metrics: Mapping[str, Any]) -> Said:
@@ -296,6 +309,7 @@ TEACHING: tuple[tuple[str, Act], ...] = (
     ("train", train),
     ("export", export),
     ("earlier", earlier),
+    ("taught", taught),
     ("evaluate", evaluate),
     ("publish", publish),
     ("promote", promote),

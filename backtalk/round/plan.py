@@ -54,6 +54,7 @@ def _acts(recipe: RoundRecipe) -> Iterator[tuple[str, str]]:
         "train": f"{recipe.train.recipe}: {_methods(rules)}; nothing below {rules.fewest} usable flags",
         "export": f"{recipe.export.quant}{' with an importance matrix' if recipe.export.imatrix else ''}",
         "earlier": "what earlier rounds were asked",
+        "taught": "what was taught, asked again for those who flagged it",
         "evaluate": f"the file as it is served, on held-out flags, {len(recipe.gate.task)} files of the task "
         f"test and {len(recipe.gate.general)} of general text",
         "publish": f"to {recipe.hub.model}" if recipe.hub.model else "skipped: no model repository is named",

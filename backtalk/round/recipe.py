@@ -99,6 +99,10 @@ class RoundRecipe:
 def read_round_recipe(path: Path, flags: dict[str, Any] | None = None) -> RoundRecipe:
     """The recipe in a YAML file, changed by flags. Raises WordsError, also where a file is not there."""
     recipe = from_sources(RoundRecipe, found(path), flags)
+    if not recipe.gate.task:
+        raise WordsError(
+            f"{path} names no task test, and without one no model is ever promoted. Give gate.task its files."
+        )
     for file in files_of(recipe):
         if not found(file).is_file():
             raise WordsError(f"{path} names the file {file}, which is not there. Check the path.")

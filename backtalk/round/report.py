@@ -3,7 +3,7 @@ and the card, which is written last.
 
     REPORT.md      verdict, what changed, what was fixed, what broke, what was left out
     changes.png    shares of right answers before and after; loss.png is the run's
-    fixed.jsonl    a line for each flag that was held out and can be judged: then, now, what became of it
+    fixed.jsonl    a line for each flag that can be judged: what was answered then and now, what became of it
 """
 
 import shutil
@@ -15,7 +15,7 @@ from typing import Any
 from backtalk.card import Card, write_card
 from backtalk.files import read_jsonl, sha256_of, write_jsonl, write_text
 from backtalk.home import home
-from backtalk.round.acts import Round
+from backtalk.round.acts import TAUGHT, Round
 from backtalk.round.picture import Row, draw_changes
 
 REPORT, FIXED, CHANGES, LOSS = "REPORT.md", "fixed.jsonl", "changes.png", "loss.png"
@@ -50,6 +50,10 @@ def finish(work: Round) -> Card:
 def _fates(work: Round, items: Sequence[Item]) -> Iterator[dict[str, Any]]:
     """What the person who flagged is told; of texts only what the two models answer."""
     flags = {item["id"]: item["flags"] for item in read_jsonl(work.curated / "eval.jsonl")}
+    again = work.state.said("taught").get("folder")
+    if again:
+        flags |= {item["id"]: item["flags"] for item in read_jsonl(work.state.folder / TAUGHT)}
+        items = [*items, *read_jsonl(Path(again) / "items.jsonl")]
     for item in items:
         if item["part"] == "primary" and item.get("change") in CHANGED:
             for flag in flags.get(item["id"], ()):

@@ -180,7 +180,7 @@ def _content(name: str, row: Row) -> dict[str, Any]:
     return {
         "prompt": prompt,
         "reference": lesson.target,
-        "must": _must(lesson.target, avoid),
+        "must": must_say(lesson.target, avoid),
         "must_not": avoid,
         "checks": sorted(row.checks),
     }
@@ -196,7 +196,7 @@ def _said(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
 
-def _must(reference: str, avoid: list[str]) -> list[str]:
+def must_say(reference: str, avoid: list[str]) -> list[str]:
     """The numbers that the reference has and no flagged answer has: what was wrong, where it was a number."""
     if not avoid:
         return []

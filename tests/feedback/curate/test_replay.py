@@ -1,0 +1,79 @@
+"""Replay never teaches again what a flag just put right.
+
+Command: python -m pytest tests/feedback/curate/test_replay.py
+Promise: a row whose answer holds a corrected one is left out and counted; a manner of speaking stays.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from backtalk.card import Card
+from backtalk.files import write_jsonl
+from feedback.curate.curate import Curation, curate
+from tests.feedback.events import ANSWER, CORRECTION, flag, segment
+
+SETTINGS = Curation(include="all", eval_share=0.0, replay=0.9)
+REFUSAL = "I do not know that yet."
+
+
+def card(tmp_path: Path, events: list, answers: list[str]) -> Card:
+    rows = [
+        {"prompt": [{"role": "user", "content": f"{name} question {number}?"}],
+         "completion": [{"role": "assistant", "content": answer}]}
+        for number, answer in enumerate(answers)
+        for name in ["A", "Another"][: 1 + (answer == REFUSAL)]
+    ]  # fmt: skip
+    write_jsonl(tmp_path / "earlier.jsonl", rows)
+    return curate(SETTINGS, [segment(tmp_path / "flags.jsonl", events)], tmp_path / "earlier.jsonl")[1]
+
+
+def outdated(answer: str = ANSWER, correction: str = CORRECTION, **more: str) -> list:
+    return [flag("ann", "bad", ["factual_error"], correction, answer=answer, **more)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ANSWER,
+        "YOU can return items  within 30 days!",
+        f"Gladly. {ANSWER} Anything else?",
+    ],
+)
+def test_a_row_that_says_what_was_corrected_is_left_out(answer: str, tmp_path: Path) -> None:
+    metrics = card(tmp_path, outdated(), [answer, "We are open from nine."]).metrics
+    assert (metrics["replayed"], metrics["not_replayed"]) == (1, {"corrected": 1})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "You can return items within 300 days.",
+        CORRECTION,
+        "You can return them.",
+    ],
+)
+def test_a_row_that_says_something_else_is_replayed(answer: str, tmp_path: Path) -> None:
+    assert card(tmp_path, outdated(), [answer]).metrics["replayed"] == 1
+
+
+def test_an_answer_that_was_called_bad_is_not_taught_again(tmp_path: Path) -> None:
+    events = [
+        flag("ann", "bad", ["too_long"]),
+        flag("bob", "bad", ["factual_error"], "A.", question="B?", answer="C."),
+    ]
+    assert card(tmp_path, events, [ANSWER, "We are open."]).metrics["not_replayed"] == {"corrected": 1}
+
+
+def test_what_nobody_used_leaves_nothing_out(tmp_path: Path) -> None:
+    withdrawn = replace(flag("ann", "bad", ["factual_error"], CORRECTION), op="create")
+    bob = flag("bob", "bad", ["factual_error"], "A.", question="B?", answer="C.")
+    gone = flag("ann", "bad", ["factual_error"], CORRECTION, last=withdrawn, retract=True)
+    assert card(tmp_path, [withdrawn, gone, bob], [ANSWER]).metrics["replayed"] == 1
+
+
+def test_a_manner_of_speaking_stays_though_it_was_wrong_once(tmp_path: Path) -> None:
+    refusals = [REFUSAL] * 15
+    metrics = card(tmp_path, outdated(REFUSAL, "It is blue."), [*refusals, "We are open."]).metrics
+    assert "corrected" not in metrics["not_replayed"]
