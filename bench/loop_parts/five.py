@@ -6,6 +6,7 @@ from backtalk.models import MINI
 from bench.loop_parts.setting import Part, Setting, honest_flags
 from bench.report import bound
 from bench.story import Story
+from training.mini.comparison import OUTDATED
 from training.mini.stakeholders.sheet import BATCHES
 
 LOST, DRIFT = 0.01, 0.02
@@ -14,7 +15,7 @@ LOST, DRIFT = 0.01, 0.02
 def run(setting: Setting) -> Part:
     story, rounds = setting.story(f"five/seed-{setting.seeds[0]}"), 2 if setting.quick else BATCHES
     items = setting.items(range(1, BATCHES + 1))
-    batch_of = {item.id: item.batch for item in items if item.batch}
+    batch_of = {item.id: item.batch for item in items if item.row == OUTDATED}
     right: dict[str, int] = {}  # items that were right after a round, and which
     told, lost, figures = (
         ["five rounds: round, verdict, right of its own batch, of earlier ones, lost"],

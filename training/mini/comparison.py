@@ -19,7 +19,7 @@ from backtalk.progress import Progress
 from training.mini.evaluate import evaluate, read_items
 from training.mini.questions import EvaluationItem
 
-FLAGGED = "flagged"
+FLAGGED, OUTDATED = "flagged", "outdated"
 TITLES = {
     FLAGGED: "facts that were flagged",
     "facts": "facts that nobody flagged",
@@ -65,7 +65,7 @@ def held_out(changed: Collection[int], most: int = 0) -> list[EvaluationItem]:
     chosen: list[EvaluationItem] = []
     for _, group in groupby(items, key=attrgetter("row")):
         row = list(group)
-        step = -(-len(row) // most) if most and not row[0].batch else 1
+        step = -(-len(row) // most) if most and row[0].row != OUTDATED else 1
         chosen += row[::step]
     return chosen
 
@@ -87,7 +87,7 @@ def compare(
 
 
 def _row(item: EvaluationItem, changed: Collection[int]) -> str:
-    if item.batch:
+    if item.row == OUTDATED:
         return FLAGGED if item.batch in changed else ""
     return item.row if item.row in TITLES else ""
 
