@@ -10,6 +10,7 @@ back is fixed no longer.
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -43,6 +44,13 @@ class Fixes:
             for flag in (wanted - found.keys()) & rows.keys():
                 found[flag] = {**rows[flag], "round": number}
         return found
+
+    def edition(self, served: int) -> str:
+        """Another text once there is something new to tell: a round's file comes after its promotion."""
+        for number, path in _rounds(served):
+            with suppress(OSError):
+                return f"{number}-{path.stat().st_mtime_ns}"
+        return ""
 
     def _read(self, path: Path) -> Mapping[str, Json]:
         with self._lock:

@@ -30,6 +30,7 @@ from app.flagging import Flagging
 from app.transcript import Message, conversation_id, new_visitor, verify
 from app.transcript import visitor as visitor_of
 from app.ui.markdown import render
+from app.ui.shop import is_shop
 from backtalk.attribution import built_with
 from backtalk.errors import BacktalkError, TranscriptError, WordsError
 
@@ -182,7 +183,10 @@ class Chat:
         state: Json = {"state": self._desk.state, "reason": self._desk.reason}
         if self._desk.state == READY:
             engine = self._desk.engine
-            state["model"] = {**_named(describe(engine)), "built_with": built_with(engine.model)}
+            model = engine.model
+            more = {"built_with": built_with(model), "shop": is_shop(model)}
+            state["model"] = {**_named(describe(engine)), **more}
+            state["fixes"] = self._fixes.edition(model.round)
         return {**state, "flagging": self._flagging.state}
 
 

@@ -61,6 +61,18 @@ def test_a_file_that_grew_is_read_again() -> None:
     assert fixes.of(["f2"], served=1)["f2"]["round"] == 1
 
 
+def test_the_edition_changes_when_a_round_that_is_served_has_something_to_tell() -> None:
+    fixes = Fixes()
+    seen = [fixes.edition(served=2)]
+    round_of(1, row("f1"))
+    seen.append(fixes.edition(served=2))
+    round_of(3, row("f1"))
+    assert fixes.edition(served=2) == seen[-1]
+    round_of(2, row("f1"))
+    seen.append(fixes.edition(served=2))
+    assert len(set(seen)) == 3
+
+
 @pytest.mark.parametrize("odd", [[], "x", {}, row("f2", "perhaps"), row("f2", now=None), {"flag_id": 5}])
 def test_an_odd_row_is_left_out_and_the_others_are_told(odd: Any) -> None:
     round_of(1, odd, row("f1"))

@@ -21,6 +21,7 @@ let model = { state: "loading", reason: "", flagging: { allowed: true, reason: "
 let conversation = store.newConversation();
 let answering = null;  // { conversation, request }: one answer at a time
 let reached = true;
+let hasEntered = false;
 let isShop = bundled;
 let thread, consentChange;
 
@@ -78,6 +79,7 @@ async function enter() {
     showModel(state);
     await consentChange.settle();
     await fetchDetails();
+    hasEntered = true;
   });
   tellTrouble();
 }
@@ -122,25 +124,26 @@ async function comeBack() {
 }
 
 function showModel(state) {
-  const before = model.model;
+  const { model: before, fixes: known } = model;
   model = state;
   const place = byId("model");
-  const { name, round, gguf_sha256: sha, built_with: builtWith } = state.model ?? {};
+  const { name, round, gguf_sha256: sha, built_with: builtWith, shop } = state.model ?? {};
   const roundWords = roundOf({ round });
   const text = !reached ? words.unreachable : state.state === "ready" ? `${name} · ${roundWords}` : words[state.state];
   if (place.textContent !== text) place.replaceChildren(text);
   place.dataset.state = reached ? state.state : "failed";
   place.title = sha ? say("model_title", { name, round: roundWords, sha: sha.slice(0, 8) }) : state.reason;
-  introduce(name ? name.startsWith("mini") : isShop, builtWith);
+  introduce(shop ?? isShop, builtWith);
   if (!isSame(before, state.model)) changed(state.model, before);
+  else if (hasEntered && known !== state.fixes) attempt(fetchDetails);
   if (state.state === "failed" && reached) notice(`${words.failed_title}. ${state.reason}`);
 }
 
 /** Another model answers: a line in the thread says so, and what became of flags is asked for anew. */
 function changed(current, before) {
   thread.answersNow(current);
-  if (!current || !before) return;
-  if (!conversation.leaf) toast(say("now_answering", { model: called(current, before) }));
+  if (!current || !hasEntered) return;
+  if (before && !conversation.leaf) toast(say("now_answering", { model: called(current, before) }));
   attempt(fetchDetails);
 }
 
