@@ -134,16 +134,21 @@ def _state(recipe: RoundRecipe, rounds: Rounds, by: str, fresh: bool) -> State:
 
 
 def _as_said(recipe: RoundRecipe) -> dict[str, Any]:
-    """The recipe in full, with the hash of every file that it names."""
-    hashes = {str(path): sha256_of(found(path)) for path in files_of(recipe)}
-    return {**to_plain(recipe), "files": hashes}
+    """The recipe in full, with the hash of every file that it names, and of the bundled base."""
+    files = {str(path): sha256_of(found(path)) for path in files_of(recipe)}
+    if _teaches_mini(recipe):
+        files["mini"] = sha256_of(MINI)
+    return {**to_plain(recipe), "files": files}
+
+
+def _teaches_mini(recipe: RoundRecipe) -> bool:
+    return str(read_yaml(found(recipe.train.recipe)).get("base", {}).get("model", "mini")) == "mini"
 
 
 def _current(recipe: RoundRecipe) -> dict[str, Any]:
     """The model to be beaten: what is served now, else the base itself."""
-    is_mini = read_yaml(found(recipe.train.recipe)).get("base", {}).get("model", "mini") == "mini"
     model = resolve("promoted") if (home() / POINTER).exists() else resolve("mini")
-    if model.path == MINI and not is_mini:
+    if model.path == MINI and not _teaches_mini(recipe):
         return {"ref": "base", "name": "the untaught base", "sha256": "", "round": 0}
     return {"ref": str(model.path), "name": model.name, "sha256": model.sha256, "round": model.round}
 
