@@ -11,6 +11,7 @@ commit of the main branch is asked for once a minute, and the file only where th
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from backtalk import hub
@@ -42,8 +43,9 @@ class Said:
             pointer = json.loads(self.content)
             if not pointer["file"]:
                 return model.path == MINI
+            name = pointer.get("name") or Path(pointer["file"]).stem
             known = (model.sha256, model.name, model.round)
-            return known == (pointer["sha256"], pointer.get("name"), pointer.get("round", 0))
+            return known == (pointer["sha256"], name, pointer.get("round", 0))
         except (ValueError, TypeError, KeyError, AttributeError):
             return False
 
