@@ -2,7 +2,7 @@
 
 Command: python -m pytest tests/training/test_recipes.py
 Promise: a recipe's own data (by our samples of them), prompts, filters, adapter and schedule, on the bundled
-model or on a tiny GPT-2 in place of its base; only steps, batches and the length of rows are less.
+model where that is its base, else on a tiny Llama or GPT-2; only steps, batches and rows are smaller.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from backtalk.home import home
 from feedback.curate.curate import Curation, curate
 from tests.export.small_models import gpt2_tokenizer, save_tokenizer
 from tests.feedback.events import CORRECTION, flag, segment
-from tests.training.teaching import finished, train
+from tests.training.teaching import finished, small_base, train
 from training.recipe import read_recipe
 from training.render import Renderer
 
@@ -66,8 +66,7 @@ def test_a_base_without_a_chat_template_learns_to_end_its_answer(tmp_path: Path)
 
 def shortened(given: dict[str, Any], folder: Path) -> Path:
     """The recipe with two small steps for each method, rows of at most 256 tokens, a base that is here."""
-    gpt2 = "gpt2" in given["base"]["model"]
-    given["base"] = {"model": str(tiny_gpt2(folder / "gpt2")) if gpt2 else "mini"}
+    given["base"] = {"model": base_in_place_of(given["base"]["model"], folder)}
     given["schedule"] = {**given.get("schedule", {}), "steps": 2}
     given["schedule"].pop("epochs", None)
     for name in {"kto", "dpo"} & given.keys():
@@ -79,6 +78,12 @@ def shortened(given: dict[str, Any], folder: Path) -> Path:
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(given))
     return path
+
+
+def base_in_place_of(model: str, folder: Path) -> str:
+    if model == "mini":
+        return model
+    return str(tiny_gpt2(folder / "gpt2") if "gpt2" in model else small_base(folder / "small"))
 
 
 def curated_set(folder: Path) -> None:
