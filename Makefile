@@ -25,7 +25,8 @@ run: installed-app
 	@exec $(BIN)/backtalk chat --port $(PORT) $(if $(MODEL),--model $(MODEL))
 
 test: lint
-	@$(BIN)/python -m pytest --numprocesses logical --dist loadgroup
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses logical --dist loadgroup \
+		--no-loadscope-reorder -o tmp_path_retention_policy=failed
 
 setup: installed-test
 	@echo "Everything is installed. Next: make run, or make test."

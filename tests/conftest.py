@@ -1,8 +1,11 @@
 """For every test: its own state folder, no telemetry, and no network beyond this machine."""
 
+import gc
 import ipaddress
 import os
+import shutil
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +26,81 @@ for name in ("BACKTALK_SECRET", "SPACE_ID", "SYSTEM", "HF_TOKEN"):
 
 # Of several workers each has a core of its own: threads of torch and llama.cpp that spin for one another's
 # core would take most of the time. What a worker starts stays there too.
+CORE: set[int] = set()
 if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+    CORE = {cores[int(worker.removeprefix("gw")) % len(cores)]}
+    os.sched_setaffinity(0, CORE)
+
+# The groups that take longest, in the order in which workers take them (`--no-loadscope-reorder`): what is
+# left for the end is short, so that no worker waits long for another.
+LONGEST_FIRST = (
+    "browser",
+    "training/test_killed.py",
+    "training/test_preference.py",
+    "training/test_recipes.py",
+    "training/test_train.py",
+    "training/mini/test_build.py",
+    "export/test_promote.py",
+    "export/test_merge.py",
+    "export/test_architectures.py",
+    "export/test_export.py",
+    "feedback/store/test_outbox.py",
+    "app/test_serve.py",
+)
+
+
+# What is saved durably waits for the disk many thousand times; in memory it is flushed at once.
+MEMORY = Path("/dev/shm")
+ROOM = 4 * 2**30
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Several workers have their folders in memory, where the system has room for them there."""
+    if getattr(config.option, "numprocesses", None) and "TMPDIR" not in os.environ and _has_room(MEMORY):
+        folder = tempfile.mkdtemp(prefix="backtalk-", dir=MEMORY)
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        os.environ["TMPDIR"] = folder
+        tempfile.tempdir = None  # read anew
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where there are several workers, one takes the tests of a file, and one all that open a browser."""
     for item in items:
-        group = "browser" if "e2e" in item.path.parts else str(item.path.relative_to(TESTS))
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        places = {group: place for place, group in enumerate(LONGEST_FIRST)}
+        items.sort(key=lambda item: places.get(_group(item), len(places)))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The browser's tests may use every core; the tests after them have their own one again."""
+    if CORE and _group(item) != "browser":
+        os.sched_setaffinity(0, CORE)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Any:
+    """What is imported stays: each training collects garbage, and would look through all of it each time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
+def _has_room(folder: Path) -> bool:
+    """Programs have to start from there, too."""
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        return False
+    place = os.statvfs(folder)
+    return place.f_bavail * place.f_frsize >= ROOM and not place.f_flag & os.ST_NOEXEC
+
+
+def _group(item: pytest.Item) -> str:
+    return "browser" if "e2e" in item.path.parts else str(item.path.relative_to(TESTS))
 
 
 @pytest.fixture(autouse=True)
