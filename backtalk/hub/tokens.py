@@ -16,6 +16,7 @@ from backtalk.hub import PATIENCE_SECONDS, _api, _patiently
 
 READING = frozenset({"repo.content.read", "repo.access.read"})
 WRITING = READING | {"repo.write"}
+REACH_SECONDS = 5.0
 REPOSITORIES = ("dataset", "model", "space", "bucket")
 
 
@@ -92,6 +93,17 @@ def rights_of(token: str = "", patience: float = PATIENCE_SECONDS) -> Rights:
             ) from fault
 
     return _patiently(ask, "the token", patience)
+
+
+def reach() -> None:
+    """Asks the Hub once, without a token, whether it is there. Raises NetworkError where it is not."""
+    from huggingface_hub.utils import get_session
+
+    def ask() -> None:
+        endpoint = _api().endpoint
+        get_session().get(f"{endpoint}/api/whoami-v2", timeout=REACH_SECONDS)
+
+    _patiently(ask, "a first question", patience=0)
 
 
 def may_write(dataset: str, token: str, patience: float = PATIENCE_SECONDS) -> bool:
