@@ -1,6 +1,7 @@
 """Makes `.venv` hold what this checkout needs, at the versions in `constraints/`.
 
-    python3 -m scripts.install app     what `make run` needs: the chat, no torch
+    python3 -m scripts.install app     what `make run` needs, and the Docker image: the chat, no torch
+    python3 -m scripts.install train   that, and training and exporting, for a rented machine
     python3 -m scripts.install test    that, and what training and `make test` need, and a browser
 
 Standard library only. Safe to interrupt and to repeat; when nothing changed since the last time it returns at
@@ -16,13 +17,14 @@ from scripts import environment
 from scripts.environment import PYTHON, ROOT, VENV, InstallError, make_venv, pinned, pip, say
 from scripts.llama import install_llama
 
-EXTRAS = {"app": "app", "test": "app,train,dev"}
+EXTRAS = {"app": "app", "train": "app,train", "test": "app,train,dev"}
+CONSTRAINTS = {"app": "app.txt", "train": "test.txt", "test": "test.txt"}
 
 
 def main(argv: list[str]) -> int:
-    """One word, `app` or `test`."""
+    """One word: `app`, `train` or `test`."""
     if len(argv) != 1 or argv[0] not in EXTRAS:
-        print("usage: python3 -m scripts.install app|test", file=sys.stderr)
+        print("usage: python3 -m scripts.install app|train|test", file=sys.stderr)
         return 2
     try:
         install(argv[0])
@@ -55,12 +57,13 @@ def install(machine: str) -> None:
 
 def install_packages(machine: str) -> None:
     """What the machine's extras name; torch by itself first, so that no other package decides its version."""
-    constraints = ROOT / "constraints" / f"{machine}.txt"
-    if machine == "test":
+    constraints = ROOT / "constraints" / CONSTRAINTS[machine]
+    if machine != "app":
         torch = pinned("torch", constraints)
         say(f"Installing {torch}: its CPU build where this machine's package index has one.")
         pip("install", torch, "-c", constraints, working="still installing")
-    say("Installing the chat." if machine == "app" else "Installing the chat, training and the tests.")
+    what = {"app": "the chat", "train": "the chat and training", "test": "the chat, training and the tests"}
+    say(f"Installing {what[machine]}.")
     pip("install", "-c", constraints, "-e", f"{ROOT}[{EXTRAS[machine]}]", working="still installing")
 
 
@@ -70,7 +73,7 @@ def fingerprint() -> str:
     return environment.fingerprint(
         [
             ROOT / "pyproject.toml",
-            *(ROOT / "constraints" / f"{machine}.txt" for machine in EXTRAS),
+            *(ROOT / "constraints" / name for name in sorted({*CONSTRAINTS.values()})),
             *(Path(__file__).with_name(name) for name in scripts),
         ]
     )

@@ -1,8 +1,9 @@
-"""The folder that becomes a Space: an allow-list of this checkout's files, and a README of its own.
+"""The folder that becomes a Space, or the code of a Job: an allow-list of this checkout's files.
 
     folder = assemble("gradio", space="somebody/desk", model="somebody/desk-model", how="compile")
-    folder.files                  path in the Space -> bytes, or the path of the file here
+    folder.files                  path there -> bytes, or the path of the file here
     write(folder, Path("out"))    the same on disk
+    assemble_job(recipe)          (folder, path of the recipe in it)
 
 What is not listed here does not go: no state, no tests, no environment file. A file that holds what looks
 like a token of the Hub, or one of the secrets of this process, stops everything.
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from backtalk.deploy.front import front
 from backtalk.deploy.requirements import How, requirements
-from backtalk.errors import BacktalkError
+from backtalk.errors import BacktalkError, WordsError
 from backtalk.hub.spaces import Sdk
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +43,9 @@ ALONE: Mapping[Sdk, tuple[str, ...]] = {
         "space.py",
     ),
 }
+JOB_PACKAGES = (*PACKAGES, "training", "recipes", "scripts", "constraints", "models")
+JOB_ALONE = ("LICENSE", "README.md", "pyproject.toml", "scripts/llama.cmake")
+JOB_SUFFIXES = SUFFIXES | {".json", ".gguf", ".md", ".safetensors"}
 TOKEN = re.compile(rb"hf_[A-Za-z0-9]{30,}")
 SECRETS = ("BACKTALK_SECRET", "BACKTALK_SPACE_TOKEN", "HF_TOKEN")  # of this process
 SHORTEST = 8  # characters of a secret that is looked for
@@ -77,6 +81,22 @@ def assemble(sdk: Sdk, space: str, model: str, how: How) -> Folder:
     return Folder(dict(sorted(files.items())))
 
 
+def assemble_job(recipe: Path) -> tuple[Folder, str]:
+    """Everything that training needs, with the recipe under `recipes/`; and where it is there."""
+    if not recipe.is_file():
+        raise WordsError(f"There is no recipe {recipe}. The ones that come along are in recipes/.")
+    files: dict[str, bytes | Path] = {path: ROOT / path for path in JOB_ALONE}
+    for package in JOB_PACKAGES:
+        files |= {path: ROOT / path for path in _files_of(package, JOB_SUFFIXES)}
+    place = f"recipes/{recipe.name}"
+    if recipe.resolve().is_relative_to(ROOT / "recipes"):
+        place = recipe.resolve().relative_to(ROOT).as_posix()
+    files[place] = recipe.read_bytes()
+    _refuse_missing(files)
+    _refuse_secrets(files)
+    return Folder(dict(sorted(files.items()))), place
+
+
 def write(folder: Folder, place: Path) -> None:
     """The folder's files under `place`, which is made where it is missing."""
     for path, content in folder.files.items():
@@ -92,10 +112,14 @@ def _allowed(sdk: Sdk) -> Iterator[str]:
     yield from ALONE[sdk]
     yield from BUNDLED
     for package in PACKAGES:
-        for path in (ROOT / package).rglob("*"):
-            place = path.relative_to(ROOT)
-            if path.is_file() and path.suffix in SUFFIXES and not any(map(_is_passing, place.parts)):
-                yield place.as_posix()
+        yield from _files_of(package, SUFFIXES)
+
+
+def _files_of(package: str, suffixes: frozenset[str]) -> Iterator[str]:
+    for path in (ROOT / package).rglob("*"):
+        place = path.relative_to(ROOT)
+        if path.is_file() and path.suffix in suffixes and not any(map(_is_passing, place.parts)):
+            yield place.as_posix()
 
 
 def _is_passing(name: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from backtalk.hub import PATIENCE_SECONDS, _api, _patiently
+from backtalk.hub import PATIENCE_SECONDS, _api, _patiently, _token
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -81,6 +81,18 @@ def schedule(job: Job, when: str, patience: float = PATIENCE_SECONDS) -> tuple[s
         return made.id, _page(api, job.owner)
 
     return _patiently(ask, f"the schedule of {job.name}", patience)
+
+
+def flavors() -> list[str]:
+    """The hardware that this version of the client knows by name."""
+    from huggingface_hub import JobHardware
+
+    return [str(one.value) for one in JobHardware]
+
+
+def own_token() -> str:
+    """The token that we are known by; empty where there is none."""
+    return _token() or ""
 
 
 def create_bucket(bucket: str, patience: float = PATIENCE_SECONDS) -> None:
