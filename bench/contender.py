@@ -40,13 +40,18 @@ def _ours(folder: Path, order: dict[str, Any]) -> None:
     if not order.get("by_places", True):
         training.sft.can_learn_by_places = lambda _: False
     os.environ["BACKTALK_HOME"] = str(folder / "home")
-    add = watch.Metrics.add
+    add, begin = watch.Metrics.add, watch.Watch.on_step_begin
+
+    def begun(self: Any, *words: Any, **more: Any) -> None:
+        begin(self, *words, **more)
+        if not (folder / BEGAN).exists():
+            (folder / BEGAN).write_text(str(time.time()))
 
     def added(self: Any, row: dict[str, Any]) -> None:
         add(self, row)
         _note(folder, row["tokens"], row["seconds"], row["loss"])
 
-    watch.Metrics.add = added
+    watch.Watch.on_step_begin, watch.Metrics.add = begun, added
     assert train.main([order["recipe"], "--offline"]) == 0
     (card,) = (folder / "home").glob("runs/*/card.json")
     shutil.copytree(card.parent, folder / "adapter")

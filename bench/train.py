@@ -35,6 +35,8 @@ from bench.report import Bound, bound, report
 
 HERE = Path(__file__).resolve().parent
 MINI = HERE.parent / "models" / "mini"
+PATIENCE = 600.0  # seconds until a contender that has not begun is a failure
+LOOK = 0.2
 WARM = 0.1  # share of the steps that are not counted: the first ones wait for memory and caches
 RATE = 1e-3
 NO_CHECKPOINTING = {"gradient_checkpointing": False}
@@ -171,6 +173,7 @@ def _run(folder: Path, order: dict[str, Any], task: Task, limit: float) -> Resul
     with open(folder / "log.txt", "w", encoding="utf-8") as log:
         process = subprocess.Popen(words, stdout=log, stderr=log)
         try:
+            _until_it_began(process, folder)
             code = process.wait(timeout=limit)
         except subprocess.TimeoutExpired:
             finished, code, peak = False, 0, _peak_of(process.pid)
@@ -186,10 +189,19 @@ def _run(folder: Path, order: dict[str, Any], task: Task, limit: float) -> Resul
     return Result(speed, max(peak, *(row["peak_bytes"] for row in rows)), finished, folder)
 
 
+def _until_it_began(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Libraries and data are loaded when the limit begins to count."""
+    deadline = time.monotonic() + PATIENCE
+    while process.poll() is None and not (folder / BEGAN).exists():
+        if time.monotonic() > deadline:
+            process.kill()
+            process.wait()
+            raise SystemExit(f"A contender did not begin within {PATIENCE:.0f} s: the machine is too busy.")
+        time.sleep(LOOK)
+
+
 def _fastest(task: Task, folder: Path, limit: float) -> float:
     """The speed of a contender that took no step, as if its first step ended when it was stopped."""
-    if not (folder / BEGAN).exists():
-        raise SystemExit(f"A contender did not begin within {limit:.0f} s. Give it more: --limit SECONDS.")
     elapsed = time.time() - float((folder / BEGAN).read_text(encoding="utf-8"))
     from training.render import Renderer
 
