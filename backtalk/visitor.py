@@ -26,7 +26,7 @@ from backtalk.errors import BacktalkError, NetworkError
 Json = dict[str, Any]
 
 PATIENCE_SECONDS = 120.0
-BETWEEN_TRIES_SECONDS = 0.1
+BETWEEN_TRIES_SECONDS = 0.02
 CONSENT_VERSION = re.compile(rb"consent_version\W+(\w+)")  # in JSON, inside JSON or not
 WHOLE = "flag+thread"  # the consent under which the turns before a flagged answer may be kept
 

@@ -9,7 +9,6 @@ run (bench/decode.py).
 """
 
 import argparse
-import json
 import os
 import signal
 import socket
@@ -26,6 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from backtalk.models import resolve
+from backtalk.visitor import Server
 from bench.decode import decode_ratio
 from bench.report import bound, report
 
@@ -76,6 +76,7 @@ def cold_start(ref: str) -> dict[str, float]:
     """Seconds from starting the process to each moment."""
     port = free_port()
     at = f"http://127.0.0.1:{port}"
+    server = Server(at)
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "BACKTALK_HOME": home}
         started = time.perf_counter()
@@ -91,9 +92,9 @@ def cold_start(ref: str) -> dict[str, float]:
             moments["first byte"] = time.perf_counter() - started
             wait_for(lambda: b"gradio" in get(f"{at}/"))
             moments["chat page"] = time.perf_counter() - started
-            wait_for(lambda: call(at, "status", {})["state"] == "ready")
+            server.wait(PATIENCE)
             moments["model ready"] = time.perf_counter() - started
-            first_piece_of_an_answer(at)
+            first_piece_of_an_answer(server)
             moments["first token"] = time.perf_counter() - started
             return moments
         finally:
@@ -101,35 +102,22 @@ def cold_start(ref: str) -> dict[str, float]:
             process.wait(PATIENCE)
 
 
-def first_piece_of_an_answer(at: str) -> None:
+def first_piece_of_an_answer(server: Server) -> None:
     """Asks as the page does and returns when the first text arrives."""
-    visitor = call(at, "enter", {})["visitor"]
     request = {
-        "visitor": visitor,
+        "visitor": server.run("enter", {})["visitor"],
         "conversation": "bench-conversation",
         "request": "bench-request",
         "messages": [],
         "question": "where is my order 4821?",
         "controls": {"temperature": 0},
     }
-    event = post(f"{at}/gradio_api/call/ask", {"data": [request]})["event_id"]
-    with urllib.request.urlopen(f"{at}/gradio_api/call/ask/{event}", timeout=PATIENCE) as stream:
-        for line in stream:
-            if b'"error"' in line:
-                raise RuntimeError(line.decode())
-            if b'"html"' in line:
-                return
+    for step in server.ask(request):
+        if "error" in step:
+            raise RuntimeError(step["error"])
+        if "html" in step:
+            return
     raise RuntimeError("the answer ended without a piece of text")
-
-
-def call(at: str, name: str, request: dict[str, Any]) -> Any:
-    return post(f"{at}/gradio_api/run/{name}", {"data": [request]})["data"][0]
-
-
-def post(url: str, body: dict[str, Any]) -> Any:
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-        return json.loads(answer.read())
 
 
 def get(url: str) -> bytes:
