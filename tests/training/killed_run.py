@@ -1,13 +1,14 @@
-"""A run that is killed (SIGKILL) at one moment after the other, and finished each time.
+"""Runs that are killed (SIGKILL) at one moment after the other, and finished each time.
 
-    python tests/training/killed_run.py RECIPE KILLS
+    python tests/training/killed_run.py KILLS RECIPE [KILLS RECIPE ...]
 
 Every line of the files that write checkpoints and metrics is a moment: first they are counted in a run
-without a kill, then KILLS of them, evenly spread, are tried, each in a state folder of its own. Prints as
-JSON how many runs died, how many of these in the midst of writing a checkpoint, and the sha256 of every
-adapter. The libraries are loaded once: each run is a fork.
+without a kill, then KILLS of them, evenly spread, are tried, each in a state folder of its own. Prints a
+list as JSON, for each recipe how many runs died, how many of these in the midst of writing a checkpoint, and
+the sha256 of every adapter. The libraries are loaded once: each run is a fork.
 """
 
+import gc
 import io
 import json
 import os
@@ -20,8 +21,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import matplotlib.figure  # noqa: E402, F401
 import torch  # noqa: E402
 
+import training.preference  # noqa: E402, F401
 import training.run  # noqa: E402, F401
 import training.sft  # noqa: E402, F401
 from backtalk.files import sha256_of  # noqa: E402
@@ -32,7 +35,17 @@ WATCHED = ("training/checkpoint.py", "training/metrics.py", "backtalk/files.py")
 
 def main() -> None:
     os.fsync = lambda _descriptor: None  # a kill loses nothing that the system has taken
-    recipe, kills, place = sys.argv[1], int(sys.argv[2]), Path(os.environ["BACKTALK_HOME"])
+    gc.freeze()
+    place, words = Path(os.environ["BACKTALK_HOME"]), sys.argv[1:]
+    told = [
+        _killed(recipe, int(kills), place / str(number))
+        for number, (kills, recipe) in enumerate(zip(words[::2], words[1::2], strict=True))
+    ]
+    print(json.dumps(told))
+
+
+def _killed(recipe: str, kills: int, place: Path) -> dict[str, Any]:
+    place.mkdir(parents=True)
     counted = place / "moments"
     assert _run(recipe, place / "whole", count_into=counted) == 0
     moments = int(counted.read_text())
@@ -41,21 +54,22 @@ def main() -> None:
         home = place / str(number)
         ended = _run(recipe, home, kill_at=moments * (number + 1) // (kills + 1))
         told["died"] += os.WIFSIGNALED(ended)
-        told["while_writing"] += any(home.glob("runs/*/.checkpoint-*.part"))
+        told["while_writing"] += any(home.glob("runs/**/.checkpoint-*.part"))
         assert not list(home.glob("runs/*/card.json"))
         assert _run(recipe, home) == 0
         told["found"].append(_adapter(home))
-    print(json.dumps(told))
+    return told
 
 
-def _run(recipe: str, home: Path, kill_at: int = -1, count_into: Path | None = None) -> int:
+def _run(recipe: str, home: Path, kill_at: int = 0, count_into: Path | None = None) -> int:
     """The verb in a child of this process; how it ended, as `waitpid` says it."""
     if child := os.fork():
         return os.waitpid(child, 0)[1]
     os.environ["BACKTALK_HOME"] = str(home)
     torch.set_num_threads(1)
     moment = _Moment(kill_at)
-    sys.settrace(moment.look)
+    if kill_at or count_into:
+        sys.settrace(moment.look)
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         code = train([recipe])
     sys.settrace(None)

@@ -1,16 +1,12 @@
 """KTO and DPO: what is learned from votes and pairs, against which reference, and when better not at all.
 
 Command: python -m pytest tests/training/test_preference.py
-Promise: the losses are TRL's, the reference is the base; a chain that was killed or stopped ends with the
-weights of an undisturbed one and repeats no finished method; too few votes, or votes of one kind, are left
-out with the reason; every hyper-parameter is said.
+Promise: the losses are TRL's, the reference is the base; a chain that was stopped (or killed: test_killed.py)
+ends with the weights of an undisturbed one and repeats no finished method; too few votes, or votes of one
+kind, are left out with the reason; every hyper-parameter is said.
 """
 
 import dataclasses
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +35,6 @@ from training.render import IGNORED, Renderer, Row
 from training.stage import Stage
 from training.votes import Vote, balance, one_sided, too_few
 
-ROOT = Path(__file__).resolve().parents[2]
 CPU = Plan("cpu", Numbers(torch.float32, torch.float32, ""), False)
 
 
@@ -139,22 +134,6 @@ def test_a_run_that_starts_from_an_earlier_one_has_it_as_reference(
     assert sha256_of(run / weights) == undisturbed != sha256_of(before / weights)
     with pytest.raises(WordsError, match=r"lora\.r 4 and the recipe that starts from it 8"):
         train(write_chain(tmp_path, base, "kto", **{**changed, "lora": {"r": 8}}))
-
-
-@pytest.mark.timeout(600)  # many runs, each of which loads the libraries' trainers
-@pytest.mark.parametrize("methods", [("sft", "kto"), ("sft", "dpo")], ids=" then ".join)
-def test_killed_anywhere_a_chain_ends_with_the_same_weights(
-    methods: tuple[str, str], base: Path, tmp_path: Path, state_folder: Path
-) -> None:
-    """The second method has the more steps, so that most kills hit it."""
-    recipe = write_chain(tmp_path, base, *methods, schedule={"steps": 2})
-    done = subprocess.run(
-        [sys.executable, "tests/training/killed_run.py", str(recipe), "2"],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["died"] == 2
-    assert set(told["found"]) == {told["wanted"]}
 
 
 def test_a_finished_method_is_not_repeated(
