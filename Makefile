@@ -1,4 +1,5 @@
 # make run     the chat on http://127.0.0.1:7860, set up first where needed (PORT=7861, MODEL=llama-3.2-1b)
+# make demo    the whole loop in some minutes: people flag, a round teaches, the running chat changes
 # make test    everything set up, linted and tested
 # make setup   everything installed, nothing run
 # make test-unsloth  training with Unsloth beside training with PEFT, in an environment of its own (.venv-unsloth);
@@ -9,6 +10,7 @@
 # make hub     a Hub on this machine to try the loop against (HUB_PORT=8765)
 # make rehearse  a model of Llama-3.2-1B's size from base to chat: time and memory of each act (12 GB of disk;
 #                LLAMA_CPP=vendor/llama.cpp and LLAMA_QUANTIZE=llama-quantize to compare with, QUICK=1: a minute)
+# make image   the Docker image `backtalk`, where a Docker engine runs
 # make soak    200 rounds of kill -9 while flags are being saved: none lost, none doubled
 
 PORT ?= 7860
@@ -19,10 +21,13 @@ LLAMA_CPP ?=
 LLAMA_QUANTIZE ?=
 BIN := .venv/bin
 
-.PHONY: run test setup test-unsloth setup-unsloth lint docs bench hub soak rehearse installed-app installed-test
+.PHONY: run demo test setup test-unsloth setup-unsloth lint docs bench hub soak image rehearse installed-app installed-test
 
 run: installed-app
 	@exec $(BIN)/backtalk chat --port $(PORT) $(if $(MODEL),--model $(MODEL))
+
+demo: installed-test
+	@exec $(BIN)/backtalk demo
 
 test: lint
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses logical --dist loadgroup \
@@ -54,6 +59,12 @@ hub: installed-test
 rehearse: installed-test
 	@$(BIN)/python bench/rehearse.py $(if $(QUICK),--quick) $(if $(LLAMA_CPP),--llama-cpp $(LLAMA_CPP)) \
 		$(if $(LLAMA_QUANTIZE),--llama-quantize $(LLAMA_QUANTIZE))
+
+image:
+	@docker info >/dev/null 2>&1 || { echo "No Docker engine answers here. Start one, or see how far the" \
+		"Dockerfile goes without: .venv/bin/python bench/image.py" >&2; exit 1; }
+	@docker build --tag backtalk .
+	@docker image inspect backtalk --format 'backtalk: {{.Size}} bytes'
 
 soak: installed-test
 	@$(BIN)/python bench/kill.py
