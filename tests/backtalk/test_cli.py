@@ -87,10 +87,7 @@ def test_a_module_of_ours_that_is_missing_is_a_defect(verb: Any) -> None:
         (["chta"], "There is no verb 'chta'. Did you mean 'chat'? See: backtalk --help"),
         (["mini"], "backtalk mini needs one of: build, evaluate, replay. See: backtalk mini --help"),
         (["mini", "biuld"], "backtalk mini needs one of: build, evaluate, replay. See: backtalk mini --help"),
-        (
-            ["doctor", "--json"],
-            "backtalk doctor (what this machine has, what is missing) comes with a later release.",
-        ),
+        (["deploy"], "backtalk deploy needs one of: space, job. See: backtalk deploy --help"),
     ],
 )
 def test_wrong_words_are_answered(
