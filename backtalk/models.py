@@ -6,6 +6,7 @@
     path/to/model.gguf                    a file
     hf://owner/repo[@revision]/file.gguf  a file on the Hub
     hf://owner/repo/promoted.json         what promoted.json in that model repository names
+    openai:http://host/v1#name            an OpenAI-compatible endpoint and the model's name there
 
 Without a REF it is `promoted` where there is one, else `mini`.
 """
@@ -37,6 +38,8 @@ class Model:
     repo: str = ""
     revision: str = ""
     round: int = 0
+    endpoint: str = ""
+    """The REF of an OpenAI-compatible endpoint; such a model has no file."""
 
     @property
     def quant(self) -> str:
@@ -63,6 +66,8 @@ def resolve(ref: str = "") -> Model:
         return _promoted()
     if pointer := POINTER_ON_HUB.fullmatch(ref):
         return _promoted_on_hub(pointer["repo"], pointer["revision"] or "")
+    if ref.startswith("openai:"):
+        return _endpoint(ref)
     if ref.startswith("hf://"):
         return _from_hub(ref)
     aliases = _aliases()
@@ -74,7 +79,8 @@ def resolve(ref: str = "") -> Model:
     known = ["mini", "promoted", *aliases]
     raise WordsError(
         f"'{ref}' is not a model that is known here.{nearest(ref, known)} "
-        f"Known are {', '.join(known)}, a path to a .gguf file, and hf://owner/repo/file.gguf."
+        f"Known are {', '.join(known)}, a path to a .gguf file, "
+        "hf://owner/repo/file.gguf, and openai:http://host/v1#name."
     )
 
 
@@ -122,6 +128,11 @@ def pointed_at(pointer: Any, place: str, inside: str = "") -> Model:
     path = hub.download(repo, file, revision) if repo else _present(home() / file)
     name = pointer.get("name") or Path(file).stem
     return Model(name, path, _checked(path, sha256), repo, revision, int(pointer.get("round", 0)))
+
+
+def _endpoint(ref: str) -> Model:
+    name = ref.partition("#")[2] or ref.removeprefix("openai:")
+    return Model(name, Path(), "", endpoint=ref)
 
 
 def _from_hub(ref: str) -> Model:

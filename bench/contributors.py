@@ -1,4 +1,4 @@
-"""Made-up contributors for benchmarks and tests: flag events and decisions in any number, always the same ones.
+"""Made-up contributors for benchmarks and tests: flag events and decisions in any number, always the same.
 
     write_events(folder, 200_000, seed=1)      segments of JSON lines, 2 kB an event on average
 

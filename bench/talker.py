@@ -1,6 +1,8 @@
 """A GGUF in Llama-3.2-1B's true shape with random weights that speaks in whole words: what load tests ask.
 
-    python bench/talker.py FOLDER [--layers N]       FOLDER/talker-Q4_K_M.gguf, unless it is there
+    python -c "import sys; from bench.talker import main; main(sys.argv[1:])" FOLDER [--layers N]
+
+It is FOLDER/talker-Q4_K_M.gguf, and is made unless it is there.
 
 A model with random weights writes any of 128,000 tokens, and their text, sent back as history, is cut into
 other tokens than were written: no cache of any server would ever fit. A trained model writes words. So the
@@ -24,13 +26,13 @@ WORD = re.compile(r"[_.(\[\-/][a-zA-Z]{2,}")  # a sign, then letters: one piece 
 LOUDER = 8.0  # times the length of the other rows: the best of 128,000 others stay below the best of these
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--layers", type=int, default=0, help="fewer layers, for a try")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     print(talker(args.folder, args.layers))
 
 
@@ -63,7 +65,3 @@ def _raise_words(base: Path) -> None:
     tensors = load_file(file)
     tensors["model.embed_tokens.weight"][rows] *= LOUDER
     save_file(tensors, file, metadata={"format": "pt"})
-
-
-if __name__ == "__main__":
-    main()

@@ -139,7 +139,14 @@ class Engine(Protocol):
 
 
 def load(model: Model, context: int = 8192, threads: int = 0, limits: Limits | None = None) -> Engine:
-    """Loads a model; `threads` 0 takes the cores this process may use. Raises ModelError."""
+    """Loads a model; `threads` 0 takes the cores this process may use. Raises ModelError.
+
+    An endpoint's model is not loaded but asked for there: raises NetworkError where nothing answers.
+    """
+    if model.endpoint:
+        from backtalk.engine.endpoint import EndpointEngine
+
+        return EndpointEngine(model, context=context)
     from backtalk.engine.llama import LlamaEngine
 
     return LlamaEngine(model, context=context, threads=threads, limits=limits or Limits())

@@ -76,6 +76,10 @@ class LlamaEngine:
         return self._model
 
     @property
+    def vocabulary(self) -> Vocabulary:
+        return self._vocabulary
+
+    @property
     def context(self) -> int:
         return self._context_tokens
 
