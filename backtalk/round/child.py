@@ -48,7 +48,10 @@ def run_verb(
     with open(log, "a", encoding="utf-8") as file:
         file.write(f"$ backtalk {' '.join(words)}\n")
         file.flush()
-        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as leash:
+        # In a session of its own, the leash outlives whoever kills ours, and so does its work.
+        with subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
+        ) as leash:
             return _follow(leash, file, report)
 
 

@@ -131,7 +131,7 @@ def _fresh(folder: Path | None) -> Path:
 def served(folder: Path) -> Iterator[Server]:
     """A running chat with its state in `folder`; it ends with the block, or with this process."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     python = [sys.executable, "-m"]
     command = [*python, "backtalk.round.leash", *python, "backtalk", "chat", "--port", str(port)]
     with open(folder / "chat.log", "wb") as log:
@@ -141,6 +141,7 @@ def served(folder: Path) -> Iterator[Server]:
             stdout=log,
             stderr=log,
             env={**os.environ, "BACKTALK_HOME": str(folder)},
+            start_new_session=True,
         )
         try:
             server = Server(f"http://127.0.0.1:{port}")
@@ -239,7 +240,7 @@ def _print(demo: Demo, result: dict[str, Any], lines: list[Line], again: list[Ag
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

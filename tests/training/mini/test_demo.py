@@ -4,6 +4,10 @@ Command: pytest tests/training/mini/test_demo.py
 Promise: starts a real chat with the bundled model on a free port; no round is run here.
 """
 
+import os
+import subprocess
+import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -11,10 +15,12 @@ import pytest
 
 from backtalk.cli import main
 from backtalk.errors import BacktalkError, NetworkError
-from backtalk.visitor import Visitor
+from backtalk.visitor import Server, Visitor
 from feedback.store.outbox import Outbox
 from training.mini.comparison import compare, draw, held_out, table
-from training.mini.demo import served
+from training.mini.demo import free_port, served
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_a_visitor_without_a_browser_asks_and_flags_over_http_and_the_chat_ends_with_the_block(
@@ -34,6 +40,22 @@ def test_a_visitor_without_a_browser_asks_and_flags_over_http_and_the_chat_ends_
     assert [message.role for message in event.shown.messages] == ["user", "assistant", "user"]
     with pytest.raises(NetworkError, match="was not reached"):
         Visitor(server)
+
+
+def test_what_a_round_has_started_ends_with_a_demo_that_is_killed(state_folder: Path) -> None:
+    """The demo holds the round on a leash, and the round its verb: the inner one must outlive the round."""
+    port = free_port()
+    verb = f"run_verb(['chat', '--port', '{port}'], Path('{state_folder}/verb.log'), print)"
+    program = f"from pathlib import Path; from backtalk.round.child import run_verb; {verb}"
+    leash = [sys.executable, "-m", "backtalk.round.leash", sys.executable, "-c", program]
+    with subprocess.Popen(leash, stdin=subprocess.PIPE, cwd=ROOT, env={**os.environ}) as outer:
+        server = Server(f"http://127.0.0.1:{port}")
+        server.wait()
+        outer.stdin.close()
+    deadline = time.monotonic() + 30
+    with pytest.raises(NetworkError, match="was not reached"):
+        while time.monotonic() < deadline:
+            server.run("status", {})
 
 
 def test_the_table_compares_each_row_and_counts_what_was_right_and_is_wrong_now(tmp_path: Path) -> None:
