@@ -29,6 +29,13 @@ VERBS = {
     "curate": ("feedback.curate.curate", "flags to a curated set"),
     "evaluate": ("training.evaluation.evaluate", "a model against a baseline"),
     "train": ("training.train", "one run of a recipe"),
+    "experiment run": ("training.experiment.run", "many configurations, compared"),
+    "experiment status": ("training.experiment.status", "how its configurations stand"),
+    "experiment stop": ("training.experiment.stop", "one takes no more steps"),
+    "experiment resume": ("training.experiment.resume", "one goes on"),
+    "experiment clone": ("training.experiment.clone", "another like one, with changes"),
+    "experiment watch": ("app.watch", "its curves and buttons in a browser"),
+    "experiment report": ("training.experiment.report", "what came out"),
     "export": ("export.chain", "merge, convert, quantize, verify"),
     "publish": ("export.publish", "a model to the Hub"),
     "promote": ("export.promote", "make a model the one that is served"),
@@ -43,9 +50,7 @@ VERBS = {
     "mini replay": ("training.mini.replay", "rows of its corpus to teach again"),
 }
 
-LATER = {
-    "experiment": "many runs, compared",
-}
+LATER: dict[str, str] = {}  # verbs that are promised: each with its sentence
 
 PACKAGES = frozenset({"backtalk", "app", "feedback", "training", "export"})
 
@@ -121,9 +126,7 @@ def help_text() -> str:
         "A chat with a small language model that learns from what its users flag.",
         "",
         *_lines({name: sentence for name, (_, sentence) in VERBS.items()}),
-        "",
-        "With a later release:",
-        *_lines(LATER),
+        *(["", "With a later release:", *_lines(LATER)] if LATER else []),
         "",
         "Each verb says more: backtalk VERB --help",
         "",
@@ -134,7 +137,7 @@ def help_text() -> str:
 
 
 def _lines(verbs: dict[str, str]) -> list[str]:
-    return [f"  {name:<15}{sentence}" for name, sentence in verbs.items()]
+    return [f"  {name:<19}{sentence}" for name, sentence in verbs.items()]
 
 
 def _print_any_character() -> None:

@@ -19,7 +19,6 @@ from training.arguments import arguments
 from training.backends import Plan
 from training.batches import Collator
 from training.loss import can_learn_by_places, token_losses
-from training.order import order_of
 from training.render import IGNORED
 from training.saving import SavesWhole
 from training.stage import Example, Stage
@@ -89,12 +88,11 @@ class DpoTrainer(_Prefers, DPOTrainer):
 
 def make_trainer(stage: Stage, plan: Plan, model: Any, tokenizer: Any, folder: Path) -> Any:
     """The trainer of a stage, whose method is kto or dpo; `folder` has its checkpoints."""
-    recipe, batch, examples = stage.recipe, stage.recipe.batch, stage.examples
+    recipe, examples = stage.recipe, stage.examples
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     lengths = [max(len(one["input_ids"]), len(one.get("rejected_ids", ()))) for one in examples]
     config = (kto_config if stage.method == "kto" else dpo_config)(stage, plan, folder)
-    batches = config.max_steps * batch.accumulation * config.world_size
-    order = order_of(lengths, batches, batch.size, recipe.seed, batch.buckets)
+    order = stage.order(lengths)
     return TRAINERS[stage.method](
         keep=recipe.checkpoints.keep,
         model=model,

@@ -53,6 +53,8 @@ class Ready:
     stages: tuple[Stage, ...]
     start: Start | None = None
     notes: tuple[str, ...] = ()
+    place: Path | None = None
+    """Where the run is to be, if not by its id among the runs."""
 
     @property
     def inputs(self) -> list[dict[str, Any]]:
@@ -70,12 +72,22 @@ class Ready:
 
     @property
     def folder(self) -> Path:
-        return home() / "runs" / self.id
+        return self.place or home() / "runs" / self.id
+
+    @property
+    def parts(self) -> Path:
+        """Where its checkpoints are until it is finished."""
+        return self.folder.with_name(f"{self.folder.name}.parts")
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of the whole run."""
-        return sum(stage.steps for stage in self.stages)
+        """Optimiser steps of the whole run, with those whose weights it starts from."""
+        return self.first + sum(stage.steps for stage in self.stages)
+
+    @property
+    def first(self) -> int:
+        """Steps that were taken elsewhere before."""
+        return self.stages[0].first
 
     def places(self, parts: Path) -> list[Path]:
         """Where each method has its checkpoints: side by side where there are several."""
@@ -87,6 +99,21 @@ class Ready:
         """What became of the rows, and how each method uses them."""
         lines = [line for stage in self.stages for line in stage.told()]
         return list(dict.fromkeys((*self.notes, *lines)))
+
+
+@dataclass(frozen=True)
+class Company:
+    """What an experiment gives to each of its runs; a run alone has none.
+
+    `load_model`: in place of the backend's own, so that a base is in memory once; `callback`: told by the
+    trainer that it is given, with the steps before its own.
+    """
+
+    load_model: backends.Load | None = None
+    callback: Callable[[Any, int], Any] | None = None
+
+
+ALONE = Company()
 
 
 @dataclass(frozen=True)
@@ -119,19 +146,19 @@ def prepare(recipe: Recipe, offline: bool, progress: Progress) -> Ready:
     return Ready(recipe, base, stages, start, (NO_TEMPLATE,) if renderer.bare else ())
 
 
-def train(ready: Ready, fresh: bool, progress: Progress, say: Say) -> Outcome:
+def train(ready: Ready, fresh: bool, progress: Progress, say: Say, company: Company = ALONE) -> Outcome:
     """Trains, or goes on where a run of the same recipe stopped. Ctrl-C saves and ends it early.
 
     Raises BacktalkError: wrong words, no number as loss, no memory, no room on the disk.
     """
-    folder, parts = ready.folder, ready.folder.with_name(f"{ready.id}.parts")
+    folder, parts = ready.folder, ready.parts
     with _alone(parts):
         if fresh:
             _start_over(folder, parts)
         if (folder / CARD).exists():
             steps = int(read_card(folder).metrics["steps"])
             return Outcome(ready.id, folder, steps, steps)
-        step, steps = _chain(ready, folder, parts, progress, say), ready.steps
+        step, steps = _chain(ready, progress, say, company), ready.steps
         if step == steps:
             _finish(ready, folder, parts)
     if step == steps:
@@ -142,21 +169,21 @@ def train(ready: Ready, fresh: bool, progress: Progress, say: Say) -> Outcome:
 # ---- the steps
 
 
-def _chain(ready: Ready, folder: Path, parts: Path, progress: Progress, say: Say) -> int:
+def _chain(ready: Ready, progress: Progress, say: Say, company: Company) -> int:
     """Takes what steps are left, method after method, each on the adapter of the one before.
 
     The last method that has a whole checkpoint is where it goes on: those before it are finished. Returns how
     many steps are done now.
     """
-    legs = [leg for leg in zip(ready.stages, ready.places(parts), strict=True) if leg[0].steps]
+    legs = [leg for leg in zip(ready.stages, ready.places(ready.parts), strict=True) if leg[0].steps]
     found = [checkpoint.newest(place, say) for _, place in legs]
     first = max((number for number, begun in enumerate(found) if begun), default=0)
-    before = sum(stage.steps for stage, _ in legs[:first])
+    before = ready.first + sum(stage.steps for stage, _ in legs[:first])
     for number, (stage, place) in enumerate(legs[first:], start=first):
         first_taught = ready.start.folder if ready.start else None
         taught = checkpoint.checkpoints(legs[number - 1][1])[-1] if number else first_taught
         leg = Leg(stage, place, before, found[number], taught)
-        done = _steps(ready, leg, folder, progress, say)
+        done = _steps(ready, leg, progress, say, company)
         gc.collect()  # the next method loads the base anew, and both do not fit everywhere
         before += done
         if done < stage.steps:
@@ -179,33 +206,37 @@ class Leg:
     taught: Path | None = None
 
 
-def _steps(ready: Ready, leg: Leg, folder: Path, progress: Progress, say: Say) -> int:
+def _steps(ready: Ready, leg: Leg, progress: Progress, say: Say, company: Company) -> int:
     """Takes what steps of a method are left; how many are done now."""
-    stage, begun = leg.stage, leg.begun
+    stage, begun, folder = leg.stage, leg.begun, ready.folder
     done = checkpoint.step_of(begun) if begun else 0
     if done >= stage.steps:
         return stage.steps
     write_json(folder / "recipe.json", to_plain(ready.recipe))
     going_on = f", going on after {done:,}" if begun else ""
     say(f"{ready.id}: {stage.method}, {stage.count:,} rows, {stage.steps:,} steps{going_on}")
-    trainer, plan = assemble(ready, leg, say)
+    trainer, plan = assemble(ready, leg, say, company.load_model)
     watched = Metrics(folder, after=leg.before + done)
     with Stop().listening() as stop:
         course = Course(stage.method, leg.before, ready.steps, ready.recipe.logging.every)
         trainer.add_callback(Watch(watched, progress, stop, lambda: trainer.tokens, plan.device, course))
+        if company.callback:
+            trainer.add_callback(company.callback(trainer, leg.before))
         trainer.train(resume_from_checkpoint=str(begun) if begun else None)
     return int(trainer.state.global_step)
 
 
-def assemble(ready: Ready, leg: Leg, say: Say) -> tuple[Any, backends.Plan]:
+def assemble(
+    ready: Ready, leg: Leg, say: Say, load_model: backends.Load | None = None
+) -> tuple[Any, backends.Plan]:
     """The trainer of a method, its model loaded, and what was decided for this machine."""
     from transformers import AutoTokenizer
     from transformers.trainer_callback import PrinterCallback
 
     machine.limit_threads()
     stage = leg.stage
-    load_model, plan = _plan(stage.recipe, ready.base, stage.width, say)
-    model = load_model(stage.recipe, ready.base, plan)
+    backend, plan = plan_for(stage.recipe, ready.base, stage.width, say)
+    model = (load_model or backends.loader(backend))(stage.recipe, ready.base, plan)
     if leg.taught:
         model.load_adapter(str(leg.taught), model.active_adapter, is_trainable=True)
     tokenizer = AutoTokenizer.from_pretrained(ready.base.folder, local_files_only=True)
@@ -217,14 +248,13 @@ def assemble(ready: Ready, leg: Leg, say: Say) -> tuple[Any, backends.Plan]:
     return trainer, plan
 
 
-def _plan(recipe: Recipe, base: Base, width: int, say: Say) -> tuple[backends.Load, backends.Plan]:
-    """What is used on this machine; each choice is said with its reason."""
+def plan_for(recipe: Recipe, base: Base, width: int, say: Say) -> tuple[str, backends.Plan]:
+    """The backend's name and what is used on this machine; each choice is said with its reason."""
     device = machine.device()
     backend, why_backend = backends.choose(recipe, device)
     values = base.values
     stored = str(base.config.get("dtype") or base.config.get("torch_dtype") or "float32")
     numbers = machine.numbers(recipe.precision, device, stored, values)
-    load_model = backends.loader(backend)
     config = _model_config(base)
     held = values * torch.finfo(numbers.hold).bits // 8
     needed = held + bytes_of_step(config, recipe.batch.size * width, width)
@@ -232,7 +262,7 @@ def _plan(recipe: Recipe, base: Base, width: int, say: Say) -> tuple[backends.Lo
     say(f"backend {backend}: {why_backend}")
     say(f"precision {_name(numbers.compute)} on {device}: {numbers.why}")
     say(f"gradient checkpointing {'on' if twice else 'off'}: {why_twice}")
-    return load_model, backends.Plan(device, numbers, twice)
+    return backend, backends.Plan(device, numbers, twice)
 
 
 def _finish(ready: Ready, folder: Path, parts: Path) -> None:

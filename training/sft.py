@@ -14,7 +14,6 @@ from training.arguments import arguments
 from training.backends import Plan
 from training.batches import Collator
 from training.loss import can_learn_by_places, summed_loss
-from training.order import order_of
 from training.recipe import Recipe
 from training.saving import SavesWhole
 from training.stage import Stage
@@ -50,12 +49,10 @@ class Trainer(SavesWhole, SFTTrainer):
 
 def make_trainer(stage: Stage, plan: Plan, model: Any, tokenizer: Any, folder: Path) -> Trainer:
     """The trainer of a stage; `folder` has its checkpoints."""
-    recipe, batch = stage.recipe, stage.recipe.batch
+    recipe = stage.recipe
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     config = sft_config(recipe, plan, stage.steps, folder)
-    lengths = [len(one["input_ids"]) for one in stage.examples]
-    batches = config.max_steps * batch.accumulation * config.world_size
-    order = order_of(lengths, batches, batch.size, recipe.seed, batch.buckets)
+    order = stage.order([len(one["input_ids"]) for one in stage.examples])
     return Trainer(
         keep=recipe.checkpoints.keep,
         pad=pad,

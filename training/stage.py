@@ -5,7 +5,7 @@ stage.examples, stage.steps, stage.left_out
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from training.batches import example, examples
 from training.data.load import Loaded, load
 from training.data.report import told
-from training.order import steps_of
+from training.order import order_of, steps_of
 from training.recipe import Method, Recipe
 from training.render import Renderer, Row, render_all
 from training.votes import Balance, Pair, Vote, balance, caution, one_sided, too_few
@@ -32,6 +32,8 @@ class Stage:
     votes: list[Vote]
     pairs: list[Pair]
     left_out: str = ""
+    first: int = 0
+    """Steps that were taken elsewhere before: whoever goes on from their weights passes over their rows."""
 
     @property
     def method(self) -> Method:
@@ -65,13 +67,24 @@ class Stage:
 
     @cached_property
     def steps(self) -> int:
-        """Optimiser steps; none where the stage is left out."""
-        schedule, batch = self.recipe.schedule, self.recipe.batch
+        """Optimiser steps, those before `first` not counted; none where the stage is left out."""
+        schedule = self.recipe.schedule
         if self.left_out:
             return 0
+        whole = steps_of(len(self.examples), schedule.steps, schedule.epochs, self._rows_per_step)
+        return max(0, whole - self.first)
+
+    def order(self, lengths: Sequence[int]) -> list[int]:
+        """The places of the rows that the steps see, one after the other; `lengths`: tokens of each row."""
+        batch, rows = self.recipe.batch, self._rows_per_step
+        batches = (self.first + self.steps) * rows // batch.size
+        return order_of(lengths, batches, batch.size, self.recipe.seed, batch.buckets)[self.first * rows :]
+
+    @property
+    def _rows_per_step(self) -> int:
+        batch = self.recipe.batch
         processes = int(os.environ.get("WORLD_SIZE", "1"))  # of `accelerate launch`
-        rows_per_step = batch.size * batch.accumulation * processes
-        return steps_of(len(self.examples), schedule.steps, schedule.epochs, rows_per_step)
+        return batch.size * batch.accumulation * processes
 
     @property
     def width(self) -> int:

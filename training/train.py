@@ -30,9 +30,9 @@ NO_ROOM = ("No space left", "file write failed", "os error 28", "enforce fail at
 def main(argv: list[str]) -> int:
     """`backtalk train`."""
     args = _parser().parse_args(argv)
-    _quiet(args.offline)
+    quiet(args.offline)
     recipe = read_recipe(args.recipe, vars(args))
-    with _calm(recipe):
+    with calm(recipe):
         # Loaded here: the libraries read the environment when they are loaded, and take seconds.
         from training.backends import load_first
 
@@ -73,7 +73,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _quiet(offline: bool) -> None:
+def quiet(offline: bool) -> None:
     """No telemetry, no bars and no chatter; with `offline` the libraries refuse the network themselves."""
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -87,7 +87,7 @@ def _quiet(offline: bool) -> None:
 
 
 @contextmanager
-def _calm(recipe: Recipe) -> Iterator[None]:
+def calm(recipe: Recipe) -> Iterator[None]:
     """A full memory or a full disk as one sentence; any other fault stays what it is."""
     try:
         yield

@@ -23,10 +23,23 @@ def load(recipe: Recipe, base: Base, plan: Plan) -> Any:
 
     Raises ModelError where the base cannot be read, WordsError where lora.targets names no layer of it.
     """
+    return with_adapter(open_base(recipe, base, plan), recipe, base)
+
+
+def open_base(recipe: Recipe, base: Base, plan: Plan) -> Any:
+    """The frozen model, as an adapter is put on it. Raises ModelError where it cannot be read."""
     model = _base(recipe, base, plan)
     model.config.use_cache = False
     if plan.numbers.widened and not recipe.base.load_in_4bit:  # packed bytes are no matrix to widen
         widen_when_used(model, model.get_output_embeddings())
+    return model
+
+
+def with_adapter(model: Any, recipe: Recipe, base: Base) -> Any:
+    """That model with a fresh adapter, drawn by the recipe's seed, in training mode.
+
+    Raises WordsError where lora.targets names no layer of it.
+    """
     transformers.set_seed(recipe.seed)  # the adapter's first weights are drawn next
     try:
         model = get_peft_model(model, lora_config(recipe.lora, model, recipe.base.load_in_4bit))

@@ -58,8 +58,11 @@ class Example:
 
     @cached_property
     def id(self) -> str:
-        """The row's own id where it has one, else a hash of its content."""
-        content = [self.prompt, self.completion, self.rejected, self.label]
+        """The row's own id where it has one, else a hash of its content.
+
+        A prompt variant's words are no part of it: so rows are drawn alike whichever variant shows them.
+        """
+        content = [self.question or self.prompt, self.completion, self.rejected, self.label]
         return self.given_id or sha256(canonical_json(content)).hexdigest()[:16]
 
     @property

@@ -20,7 +20,7 @@ class Kept:
         self.answers: dict[Key, Answer] = {}
         self.bits: dict[Key, float] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        for part, identity, what, value in _whole_lines(path):
+        for part, identity, what, value in whole_lines(path):
             if what == "answer":
                 self.answers[part, identity] = Answer(**value)
             else:
@@ -57,7 +57,7 @@ def key(item: Item) -> Key:
     return item.part, item.id
 
 
-def _whole_lines(path: Path) -> Iterator[Any]:
+def whole_lines(path: Path) -> Iterator[Any]:
     """The lines that were written to their end; a torn one is cut off, so that the next begins a line."""
     if not path.is_file():
         return

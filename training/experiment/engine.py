@@ -1,0 +1,284 @@
+"""All configurations advance together: whoever is least far takes the next chunk, until all are done.
+
+    engine = Engine(asked, folder, preparation, progress, stop)
+    engine.enter(prepared)            each configuration
+    engine.recall(split)              what people did in an earlier process
+    engine.run()
+
+Between two chunks, and only then, it is looked whether somebody asked for a stop, a resume or a clone. After
+a kill everything is found again: checkpoints say where each configuration is, history.jsonl what people did,
+metrics.jsonl what was compared.
+"""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from backtalk.errors import BacktalkError
+from backtalk.progress import Progress
+from training.experiment.cloning import made_clone, weights_kept
+from training.experiment.control import Done, Request, done, history, waiting
+from training.experiment.early import Halving
+from training.experiment.entrant import Entrant
+from training.experiment.expand import Configuration
+from training.experiment.items import Split
+from training.experiment.measure import Rows
+from training.experiment.points import Point, Points
+from training.experiment.prepare import Preparation, Prepared
+from training.experiment.recipe import Asked
+from training.experiment.share import SharedBases
+from training.experiment.state import Line, State, write_state
+from training.machine import device
+from training.metrics import read_metrics
+from training.run import plan_for
+from training.watch import Stop
+
+
+class Engine:
+    """One experiment in this process."""
+
+    def __init__(
+        self, asked: Asked, folder: Path, preparation: Preparation, progress: Progress, stop: Stop
+    ) -> None:
+        self.asked, self.folder, self.progress, self.stop = asked, folder, progress, stop
+        self.points = Points(folder)
+        self.bases = SharedBases()
+        self.entrants: list[Entrant] = []
+        self.first_comparison: float | None = None
+        self._preparation = preparation
+        self._rows: dict[str, Rows] = {}
+        self._began, self._started_at = time.monotonic(), _now()
+        self._halving = Halving(asked.search.first_rung, asked.search.early_keep)
+
+    def enter(self, prepared: Prepared) -> Entrant:
+        """Adds a configuration."""
+        entrant = Entrant(
+            prepared, self.bases, self.asked.search.chunk, self.stop, self.progress, self._compare
+        )
+        self.entrants.append(entrant)
+        return entrant
+
+    def recall(self, split: Split) -> None:
+        """What people did so far holds again: clones are there, who was stopped stays so."""
+        self.split = split
+        for line in history(self.folder):
+            if not line.refused:
+                self._hold(line)
+
+    def run(self) -> bool:
+        """Trains until nobody may take a step; False where it was interrupted before."""
+        self._measure_bases()
+        while True:
+            for request in waiting(self.folder):
+                self._do(request)
+            if self.stop.asked:
+                for entrant in self.entrants:
+                    entrant.leave()
+                self.tell("interrupted")
+                return False
+            least_far = self._next()
+            if least_far is None:
+                break
+            least_far.advance()
+            self._note_first_comparison()
+            self.tell("training")
+        self._leave_behind()
+        self._make_up()
+        return True
+
+    def tell(self, phase: str, **more: Any) -> None:
+        """Writes down how things stand."""
+        baselines = [
+            Line(name, {}, told, "baseline", 0, 0, point.bits_per_byte)
+            for name, told in self.baselines()
+            if (point := self.points.at(name, 0))
+        ]
+        lines = [self._line(entrant) for entrant in self.entrants]
+        state = State(
+            self.folder.name, self.asked.name, phase, (*baselines, *lines), self._started_at,
+            self.first_comparison, more,
+        )  # fmt: skip
+        write_state(self.folder, state)
+
+    def baselines(self) -> list[tuple[str, str]]:
+        """Name and description of each untaught base under each prompt."""
+        if not self.asked.search.baselines:
+            return []
+        return [(f"zero-{number}", _untaught(one)) for number, one in enumerate(self.readings(), start=1)]
+
+    def readings(self) -> list[Prepared]:
+        """One configuration for each way in which rows are read: a base with a prompt."""
+        return list({one.prepared.reading: one.prepared for one in reversed(self.entrants)}.values())[::-1]
+
+    def rows(self, prepared: Prepared) -> Rows:
+        """The development rows as this configuration reads them."""
+        reading = prepared.reading
+        if reading not in self._rows:
+            items = self.split.dev[reading]
+            self._rows[reading] = Rows(items, self._preparation.renderer(prepared), prepared.ready.base)
+        return self._rows[reading]
+
+    def view(self, prepared: Prepared) -> Any:
+        """The untaught base of a configuration."""
+        ready = prepared.ready
+        stage = next(stage for stage in ready.stages if stage.steps)
+        _, plan = plan_for(stage.recipe, ready.base, stage.width, lambda _: None)
+        return self.bases.bare(prepared.recipe, ready.base, plan).to(device())
+
+    def taught(self, prepared: Prepared) -> Any:
+        """A finished configuration."""
+        from peft import PeftModel
+
+        return PeftModel.from_pretrained(self.view(prepared), str(prepared.ready.folder))
+
+    # ---- turns
+
+    def _next(self) -> Entrant | None:
+        """Who is least far; those that wait at a rung only if they pass it."""
+        able = [one for one in self.entrants if one.live and not self._waits_at_rung(one)]
+        return min(able, key=lambda one: one.step) if able else None
+
+    def _waits_at_rung(self, entrant: Entrant) -> bool:
+        step = entrant.step
+        if self.asked.search.early_stop == "off" or entrant.exempt or not self._halving.is_rung(step):
+            return False
+        reached = {
+            one.name: point.bits_per_byte
+            for one in self.entrants
+            if (point := self.points.at(one.name, step))
+        }
+        return entrant.name in reached and not self._halving.passes(entrant.name, reached)
+
+    def _leave_behind(self) -> None:
+        """Who still waits at a rung stays there."""
+        for entrant in self.entrants:
+            if entrant.live:
+                entrant.leave()
+                entrant.standing = "stopped early"
+                entrant.why = (
+                    f"not among the best of 1 in {self.asked.search.early_keep} at step {entrant.step}"
+                )
+
+    # ---- comparing
+
+    def _compare(self, entrant: Entrant, model: Any, step: int) -> None:
+        """Measures a configuration on the development rows, unless that is known."""
+        if self.points.at(entrant.name, step):
+            return
+        steps = [row for row in read_metrics(entrant.prepared.ready.folder) if row["step"] <= step]
+        before = max((point.step for point in self.points.of(entrant.name) if point.step < step), default=0)
+        recent = [row["loss"] for row in steps if row["step"] > before]
+        loss = sum(recent) / len(recent) if recent else None
+        seconds = round(sum(row["seconds"] for row in steps), 3)
+        self._add(entrant.name, entrant.prepared, model, step, loss, seconds)
+
+    def _add(
+        self, name: str, prepared: Prepared, model: Any, step: int, loss: float | None, seconds: float
+    ) -> None:
+        bits = self.rows(prepared).bits(model)
+        size = sum(len(item.reference.encode()) for item in self.split.dev[prepared.reading])
+        rounded = tuple(round(one, 6) for one in bits)
+        self.points.add(Point(name, step, sum(bits) / size, rounded, loss, seconds, _now()))
+
+    def _measure_bases(self) -> None:
+        names = [name for name, _ in self.baselines()]
+        for name, prepared in zip(names, self.readings(), strict=False):
+            if not self.points.at(name, 0):
+                self.progress.report(f"{name}: comparing the untaught base")
+                self._add(name, prepared, self.view(prepared), 0, None, 0.0)
+
+    def _make_up(self) -> None:
+        """A process that was killed at the very end of a run left its last comparison out."""
+        for entrant in self.entrants:
+            if entrant.finished and not self.points.at(entrant.name, entrant.prepared.ready.steps):
+                self._compare(entrant, self.taught(entrant.prepared), entrant.prepared.ready.steps)
+
+    def _note_first_comparison(self) -> None:
+        if self.first_comparison is None and all(self.points.last(one.name) for one in self.entrants):
+            self.first_comparison = round(time.monotonic() - self._began, 2)
+            count = len(self.entrants)
+            self.progress.done(f"First comparison of all {count} after {self.first_comparison:.1f} s")
+
+    def _line(self, entrant: Entrant) -> Line:
+        point = self.points.last(entrant.name)
+        return entrant.line(point.bits_per_byte if point else None, point.seconds if point else 0.0)
+
+    # ---- what people ask
+
+    def _do(self, request: Request) -> None:
+        """Does what was asked; what cannot be done is written down with the reason."""
+        entrant = next((one for one in self.entrants if one.name == request.configuration), None)
+        if entrant is None:
+            refused = f"there is no configuration {request.configuration}"
+            self._told(done(self.folder, request, 0, refused=refused))
+            return
+        try:
+            line = (
+                self._clone(request, entrant) if request.action == "clone" else self._switch(request, entrant)
+            )
+        except BacktalkError as fault:
+            line = done(self.folder, request, entrant.step, refused=str(fault))
+        self._told(line)
+
+    def _switch(self, request: Request, entrant: Entrant) -> Done:
+        if request.action == "stop" and not entrant.live:
+            raise BacktalkError(f"{entrant.name} is {entrant.standing} and takes no steps")
+        if request.action == "resume" and entrant.standing in ("finished", "running") and not entrant.stopped:
+            raise BacktalkError(f"{entrant.name} is {entrant.standing}; there is nothing to resume")
+        entrant.leave()
+        line = done(self.folder, request, entrant.step)
+        self._hold(line)
+        return line
+
+    def _clone(self, request: Request, parent: Entrant) -> Done:
+        name = f"c{len(self.entrants) + 1}"
+        warm = parent.step if request.warm else 0
+        configuration = Configuration(
+            name, {**parent.configuration.changes, **request.changes}, parent.name, warm
+        )
+        if warm:
+            weights_kept(parent.prepared, self.folder / f"{name}.start")
+        made = made_clone(self._preparation, configuration, parent.prepared, self.folder)
+        self._preparation.extend(self.split, made)  # what is off shows before anything is written down
+        line = done(self.folder, request, parent.step, made=name, warm=warm)
+        self._hold(line)
+        return line
+
+    def _hold(self, line: Done) -> None:
+        """What a line of the history says is so from now on."""
+        by_name = {one.name: one for one in self.entrants}
+        entrant = by_name[line.request.configuration]
+        if line.request.action == "clone":
+            configuration = Configuration(
+                line.made, {**entrant.configuration.changes, **line.request.changes}, entrant.name, line.warm
+            )
+            made = made_clone(self._preparation, configuration, entrant.prepared, self.folder)
+            self.split = self._preparation.extend(self.split, made)
+            self.enter(made)
+        elif line.request.action == "stop":
+            entrant.stopped, entrant.why = True, f"stopped by {line.request.by} at step {line.step}"
+            entrant.standing = "stopped" if not entrant.finished else entrant.standing
+        else:
+            entrant.stopped, entrant.exempt, entrant.why = False, True, ""
+            entrant.standing = "finished" if entrant.finished else "waiting"
+
+    def _told(self, line: Done) -> None:
+        request = line.request
+        what = f"{request.by} asked to {request.action} {request.configuration}"
+        came = (
+            f": {line.refused}"
+            if line.refused
+            else f" at step {line.step}" + (f", {line.made}" if line.made else "")
+        )
+        self.progress.done(what + came)
+
+
+def _untaught(prepared: Prepared) -> str:
+    prompts = dict.fromkeys(one.prompt for one in prepared.recipe.data.sources if one.prompt)
+    words = f", {' and '.join(prompts)}" if prompts else ""
+    return f"{prepared.ready.base.repo or prepared.ready.base.folder.name} untaught{words}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
