@@ -3,7 +3,7 @@
 import * as box from "./box.js";
 import { ConsentChange } from "./change.js";
 import * as controls from "./controls.js";
-import { bundled, byId, icon, longest, notice, say, toast, words } from "./dom.js";
+import { bundled, byId, h, icon, longest, notice, say, toast, words } from "./dom.js";
 import * as receipts from "./receipts.js";
 import * as server from "./server.js";
 import * as sidebar from "./sidebar.js";
@@ -130,13 +130,18 @@ function showModel(state) {
   const { name, round, gguf_sha256: sha, built_with: builtWith, shop } = state.model ?? {};
   const roundWords = roundOf({ round });
   const text = !reached ? words.unreachable : state.state === "ready" ? `${name} · ${roundWords}` : words[state.state];
-  if (place.textContent !== text) place.replaceChildren(text);
+  if (place.textContent !== text) place.replaceChildren(reached && state.state === "ready" ? whoAnswers(name, roundWords) : text);
   place.dataset.state = reached ? state.state : "failed";
   place.title = sha ? say("model_title", { name, round: roundWords, sha: sha.slice(0, 8) }) : state.reason;
   introduce(shop ?? isShop, builtWith);
   if (!isSame(before, state.model)) changed(state.model, before);
   else if (hasEntered && known !== state.fixes) attempt(fetchDetails);
   if (state.state === "failed" && reached) notice(`${words.failed_title}. ${state.reason}`);
+}
+
+/** The name, which a narrow page cuts short, and the round. */
+function whoAnswers(name, roundWords) {
+  return h("span", {}, h("span", { class: "called" }, name), ` · ${roundWords}`);
 }
 
 /** Another model answers: a line in the thread says so, and what became of flags is asked for anew. */
