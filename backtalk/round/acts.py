@@ -199,7 +199,9 @@ def export(work: Round) -> Said:
 
 
 def earlier(work: Round) -> Said:
-    """Too few items for a condition of their own are judged alone only as to whether they got worse."""
+    """Too few items for a condition of their own are judged alone as to whether they got worse, and where any
+    were lost with the task test as well: what was gained on them must not make up for what is lost there.
+    """
     items, dropped = items_of_earlier(work.rounds.finished(), work.curated)
     if not items:
         work.say("earlier: no items of earlier rounds.")
@@ -212,12 +214,15 @@ def earlier(work: Round) -> Said:
     said: Said = {"items": len(items), "dropped": dropped, "own_condition": own}
     if own:
         return said
-    work.say("earlier: too few for a condition of their own; judged with the task test, and by themselves.")
     words = ["evaluate", str(work.gguf), "--baseline", work.state.current["ref"], "--data", str(file)]
     judged = work.run("earlier", [*words, "--max-tokens", str(work.recipe.gate.max_tokens)], 3)
     conditions = read_json(Path(judged["folder"]) / VERDICT)["conditions"]
     alone = next(one for one in conditions if one["name"] == "primary set")
-    return said | {"alone": alone, "difference": primary(judged["metrics"])}
+    difference = primary(judged["metrics"])
+    lost = difference["value"] <= 0
+    where = " and with the task test" if lost else ""
+    work.say(f"earlier: too few for a condition of their own, so judged alone{where}: {alone['why']}")
+    return said | {"alone": alone, "difference": difference, "with_task": lost}
 
 
 def taught(work: Round) -> Said:
@@ -242,8 +247,8 @@ def evaluate(work: Round) -> Said:
     recipe, current, asked = work.recipe, work.state.current, work.state.said("earlier")
     file = str(work.state.folder / EARLIER)
     task = [str(found(path)) for path in recipe.gate.task]
-    own = [file] if asked["items"] and asked["own_condition"] else []
-    task += [file] if asked["items"] and not own else []
+    own = [file] if asked.get("own_condition") else []
+    task += [file] if asked.get("with_task") else []
     words = ["evaluate", str(work.gguf), "--baseline", current["ref"]]
     words += ["--data", str(work.curated / "eval.jsonl"), "--task", *task]
     words += ["--earlier", *own] if own else []

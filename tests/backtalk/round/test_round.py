@@ -56,7 +56,7 @@ def collect(home: Path, count: int = 30) -> None:
     """So many people each correct one answer, in words of their own."""
     events = [
         flag(
-            f"visitor {number}",
+            f"visitor-{number}",
             "bad",
             ["factual_error"],
             f"You can return a {thing} within {days} days.",
