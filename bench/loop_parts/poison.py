@@ -1,9 +1,9 @@
 """Line 3: a fifth of the flags is mistaken or malicious. What reaches the model of it, and what is fixed.
 
 Of 200 flags 160 are honest, 12 come from people who err, on the honest people's questions, and 28 from people
-who mean harm: a gang of four with one wrong answer each for two facts that honest people flag and for two
-that nobody else does, in questions of the gang's own; control tokens, insults, personal data; and one flag
-that is given a hundred times.
+who mean harm: a gang of four that agrees on wrong answers, to two questions that honest people ask too, and
+to two of its own, one of them on a fact that nobody else flags; control tokens, insults, personal data; and
+one flag that is given a hundred times.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,9 @@ from training.mini.stakeholders.sheet import FactSheet, changed_facts, current_f
 
 TAKEN_UP, FIXED = 0.01, 0.90
 SHEET = FactSheet(1)
-HARMFUL = {"gang": 16, "control": 4, "insult": 4, "personal": 3, "repeat": 1}
+GANG, TARGETS = 4, 2  # people, and how many questions they attack of each kind
+HARMFUL = {"control": 4, "insult": 4, "personal": 3, "repeat": 1}
+ASKERS = 5  # of a question: with four, one who errs among them often leaves too few who agree
 MISTAKEN_PEOPLE = 2  # beside the honest ones: one answer in thirteen
 
 
@@ -77,14 +79,16 @@ def mixed_flags(setting: Setting, story: Story, seed: int) -> list[dict[str, Any
     gangs = list(_harmful(seed))
     flags = story.flags("harmful", story.served(), gangs, SHEET, len(gangs))
     people = crowd(seed, honest=PEOPLE, mistaken=MISTAKEN_PEOPLE)
-    asked = errands(seed, changed_facts(1), people)
+    asked = errands(seed, changed_facts(1), people, ASKERS)
     return flags + story.flags("people", story.served(), asked, SHEET, setting.flags - len(gangs))
 
 
 def _harmful(seed: int) -> Iterator[Errand]:
     """What people ask who mean harm: the gang all ask the same, so that they agree."""
-    targets = [*changed_facts(1)[seed % 12 :][:2], *current_facts()[7 * seed :][:2]]
-    yield from islice(errands(seed + 500, targets, crowd(seed, poison=4)), HARMFUL["gang"])
+    gang, both = crowd(seed, poison=GANG), GANG * TARGETS
+    yield from islice(errands(seed, changed_facts(1), gang, askers=GANG), both)
+    alone = [changed_facts(1)[seed % 12], current_facts()[7 * seed]]
+    yield from islice(errands(seed + 500, alone, gang, askers=GANG), both)
     for kind in ("control", "insult", "personal", "repeat"):
         people = crowd(seed, **{kind: 2})
         yield from islice(errands(seed + 600, changed_facts(1), people, askers=2), HARMFUL[kind])

@@ -75,6 +75,12 @@ def test_the_same_seed_gives_the_same_errands_and_another_seed_others() -> None:
     assert some_errands(40, honest=8) != some_errands(40, seed=2, honest=8)
 
 
+def test_what_is_asked_follows_from_the_seed_whoever_asks_it() -> None:
+    of_few = {normalised(one.question) for one in some_errands(40, honest=6)}
+    of_others = {normalised(one.question) for one in some_errands(40, poison=4)}
+    assert of_few == of_others
+
+
 def test_honest_people_correct_what_is_out_of_date_and_most_corrections_are_equal_but_for_spelling() -> None:
     corrections: Counter[str] = Counter()
     for errand in some_errands(240, honest=24):

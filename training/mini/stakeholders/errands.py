@@ -35,9 +35,9 @@ def errands(
     """Errands without end: the matters in turn, each time in other words, asked by the next people in turn.
 
     A wording comes once; when a matter has no more of them it is passed over. Everybody's turn comes equally
-    often. `people` are at least `askers`.
+    often. `people` are at least `askers`. What is asked follows from seed and matters, whoever asks it.
     """
-    chance, asked = Random(f"errands {seed}"), set[str]()
+    chance, turns, asked = Random(f"errands {seed}"), Random(f"turns {seed}"), set[str]()
     order, waiting, number = list(matters), list[Person](), count(seed * 1_000_000)
     while order:
         chance.shuffle(order)
@@ -46,7 +46,7 @@ def errands(
             if not question:
                 order.remove(matter)
                 continue
-            for person in _next(askers, waiting, people, chance):
+            for person in _next(askers, waiting, people, turns):
                 yield Errand(person, matter, person.writes(question), next(number))
 
 
