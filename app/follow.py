@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Hashable
 from threading import Event, Thread
 
-from app.answering import FAILED, GOODBYE_SECONDS, Desk
+from app.answering import GOODBYE_SECONDS, READY, Desk
 from app.serving import Serving
 from backtalk.engine import Engine, Sampling
 from backtalk.engine import load as load_engine
@@ -64,10 +64,10 @@ class Follower:
     def begin(self) -> None:
         """Waits for the first model and takes note of it; why there is none was said by the desk."""
         self._desk.wait()
-        if self._desk.state == FAILED:
-            self._serving.refuses(self._desk.reason, again=False)
-        else:
+        if self._desk.state == READY:
             self._serving.answers(self._desk.engine.model)
+        else:
+            self._serving.refuses(self._desk.reason, again=False)
 
     def look(self) -> None:
         """One look at the pointer; takes over what it names if that is another model."""
@@ -99,7 +99,7 @@ class Follower:
         except Exception as fault:
             if not isinstance(fault, BacktalkError):  # a defect of ours must not end the chat either
                 traceback.print_exc()
-            if self._desk.state != FAILED or str(fault) != self._desk.reason:
+            if self._desk.state == READY or str(fault) != self._desk.reason:
                 self._complain((said, type(fault)), f"{fault} {self._what_stays()}", again=False)
             self._settled = said
         else:
@@ -126,7 +126,7 @@ class Follower:
             )
 
     def _is_answering(self, said: Said) -> bool:
-        return self._desk.state != FAILED and said.names(self._desk.engine.model)
+        return self._desk.state == READY and said.names(self._desk.engine.model)
 
     def _settle(self, said: Said) -> None:
         """The pointer names what answers: at the start, or because it came back."""
@@ -141,9 +141,9 @@ class Follower:
             print(sentence, file=sys.stderr, flush=True)
 
     def _what_stays(self) -> str:
-        if self._desk.state == FAILED:
-            return "There is no model to answer meanwhile."
-        return f"{_called(self._desk.engine.model)} goes on answering."
+        if self._desk.state == READY:
+            return f"{_called(self._desk.engine.model)} goes on answering."
+        return "There is no model to answer meanwhile."
 
     def _run(self) -> None:
         self.begin()

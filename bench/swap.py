@@ -3,10 +3,10 @@
     python bench/swap.py [--quick] [--chats 20]
 
 The real server, spoken to as its page does. Each model has words of its own (bench/worded.py) and never ends
-by itself, so an answer that two models wrote would show it, and one that is shorter than it was asked for was
-dropped. The pointer moves five times, once to a file that is cut short and once back, while every visitor asks
-one question after the other. A pause is the time between two pieces of one answer: the longest is printed,
-beside the longest of the same load while nothing moves.
+by itself, so an answer that two models wrote would show it, and one that is shorter than what was asked for
+was dropped. The pointer moves five times, once to a file that is cut short and once back, while every visitor
+asks one question after the other. A pause is the time between two pieces of one answer: the longest is
+printed, beside the longest of the same load while nothing moves.
 """
 
 import argparse

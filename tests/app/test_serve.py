@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from app.serve import address, listen
+from app.answering import Desk
+from app.serve import address, follow, listen, tell_state
 from app.settings import Settings
 from app.ui.waiting import WaitingRoom
 from app.ui.words import read_words
@@ -109,6 +110,14 @@ def test_a_flag_with_a_typo_names_the_right_one(capsys: pytest.CaptureFixture[st
 def test_the_address_is_one_that_a_browser_here_can_open() -> None:
     assert address(Settings(host="0.0.0.0", port=80)) == "http://127.0.0.1:80"
     assert address(Settings(host="::1")) == "http://[::1]:7860"
+
+
+def test_a_chat_that_was_started_with_a_file_stays_with_it_and_says_so(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert follow(desk, Settings(model="mini")) is None
+    tell_state(desk, follows=False)
+    assert "It stays, whatever is promoted: --model names it." in capsys.readouterr().out
 
 
 def test_a_guest_who_says_nothing_does_not_keep_the_others_waiting() -> None:
