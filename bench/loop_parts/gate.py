@@ -6,7 +6,7 @@ the first seed made; ten taught questions with answers to other questions.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -28,6 +28,9 @@ CANDIDATES, QUICK_CANDIDATES = 10, 1
 SHARE, MOST_NO_OPS = 0.035, 1
 NOISE_ROWS = 600
 PASSED = Condition("quantized file", SHOWN, "the same file.")
+NOT_SHOWN = "nothing shown"
+
+Pair = tuple[str, float, float]  # cluster, before, after
 
 
 def run(setting: Setting) -> Part:
@@ -106,37 +109,36 @@ def _rows(story: Story, said: dict[str, Any]) -> list[dict[str, Any]]:
 def _swapped(rows: Sequence[dict[str, Any]], count: int) -> int:
     """How many are promoted of candidates whose answers in each group are the one model's or the other's."""
     random = np.random.default_rng(1)
-    parts = {name: list(_gains(rows, name)) for name in ("primary", "task", "general")}
-    clusters = sorted({cluster for gains in parts.values() for cluster, _, _ in gains})
+    parts = {name: list(_pairs(rows, name)) for name in ("primary", "task", "general")}
+    clusters = sorted({cluster for pairs in parts.values() for cluster, _, _ in pairs})
     promoted = 0
     for _ in range(count):
-        sign = dict(zip(clusters, random.choice((-1.0, 1.0), len(clusters)), strict=True))
-        promoted += _verdict(parts, sign) == PROMOTE
+        swapped = dict(zip(clusters, random.random(len(clusters)) < 0.5, strict=True))
+        promoted += _word(parts, swapped) == PROMOTE
     return promoted
 
 
-def _gains(rows: Sequence[dict[str, Any]], part: str) -> Iterator[tuple[str, float, float]]:
-    """Cluster, gain and weight of each item: in what is right, or in bits by the bits of before."""
+def _pairs(rows: Sequence[dict[str, Any]], part: str) -> Iterator[Pair]:
+    """Each item of a part: whether it is right, before and after; of general text its bits."""
+    metric = "bits" if part == "general" else "right"
     for row in rows:
-        before, after = row["baseline"], row["model"]
-        if row["part"] != part:
-            continue
-        if part == "general":
-            if before.get("bits") is not None:
-                yield row["cluster"], after["bits"] - before["bits"], before["bits"]
-        elif before.get("right") is not None:
-            yield row["cluster"], float(after["right"]) - float(before["right"]), 1.0
+        before, after = row["baseline"].get(metric), row["model"].get(metric)
+        if row["part"] == part and before is not None and after is not None:
+            yield row["cluster"], float(before), float(after)
 
 
-def _verdict(parts: dict[str, list[tuple[str, float, float]]], sign: dict[str, float]) -> str:
-    """The gate's word; the other conditions are only computed where the first one is shown to hold."""
+def _word(parts: Mapping[str, Sequence[Pair]], swapped: Mapping[str, bool]) -> str:
+    """The gate's word; the other conditions are computed only where the first one is shown to hold."""
     found = {}
-    for name, gains in parts.items():
-        names, values, weights = zip(*((c, sign[c] * gain, weight) for c, gain, weight in gains), strict=True)
-        found[name] = paired(names, values, weights)
+    for name, pairs in parts.items():
+        clusters = [cluster for cluster, _, _ in pairs]
+        old = [after if swapped[cluster] else before for cluster, before, after in pairs]
+        new = [before if swapped[cluster] else after for cluster, before, after in pairs]
+        gains = [now - then for then, now in zip(old, new, strict=True)]
+        found[name] = paired(clusters, gains, old if name == "general" else None)
         if name == "primary" and found[name].low <= 0:
-            return "not PROMOTE"
-    evidence = Evidence(
-        found["primary"], "share right", found["task"], None, found["general"], quantized=PASSED
-    )
-    return decide(evidence).word
+            return NOT_SHOWN
+    metric = "share right"
+    return decide(
+        Evidence(found["primary"], metric, found["task"], None, found["general"], quantized=PASSED)
+    ).word
