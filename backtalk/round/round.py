@@ -127,8 +127,8 @@ def _state(recipe: RoundRecipe, rounds: Rounds, by: str, fresh: bool) -> State:
         state = None
     if state and state.recipe != said:
         raise WordsError(
-            f"Round {state.number} is unfinished and was begun with another recipe. Give the same again to "
-            "go on with it, or --fresh to begin anew."
+            f"Round {state.number} is unfinished and was begun with another recipe or base. Give the same "
+            "again to go on with it, or --fresh to begin anew."
         )
     return state or rounds.begin(said, _current(recipe), by)
 

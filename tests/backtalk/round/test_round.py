@@ -187,7 +187,7 @@ def test_an_unfinished_round_is_not_mixed_with_another_recipe(
     monkeypatch.setattr("backtalk.round.acts.run_verb", interrupted)
     assert cli.main(["round", str(recipe)]) == cli.INTERRUPTED
     assert cli.main(["round", str(recipe), "--seed", "7"]) == 2
-    assert "was begun with another recipe" in capsys.readouterr().err
+    assert "was begun with another recipe or base" in capsys.readouterr().err
 
 
 def interrupted(*words: Any) -> Any:
