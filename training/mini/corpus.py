@@ -10,11 +10,11 @@ The mix, and why (the shapes of the dialogues in `SHAPES`, their turns in shapes
 
 | shape | share | why |
 |---|---|---|
-| one question | 44.5 % | what most visitors send; facts take most of these, each needs its many wordings |
+| one question | 48 % | what most visitors send; facts take most of these, each needs its many wordings |
 | several | 14 % | a visitor goes on in the same chat: the last question counts, whatever came before |
 | history | 20 % | a number, name, country ... is given, up to three turns pass, a question needs it |
 | asked back | 8.5 % | a question without what it needs, the counter-question, the reply, a correction |
-| copy drill | 11 % | a model of this size invents digits and swaps them unless it has copied many thousands |
+| copy drill | 7.5 % | a model of this size invents digits and swaps them unless it has copied many thousands |
 | summary | 2 % | long rows, so few |
 
 | turn | share | why |
@@ -47,7 +47,7 @@ from training.mini.voice import Voice
 
 __all__ = ["Dialogue", "EvaluationItem", "dialogues", "evaluation_items", "is_right"]
 
-SHAPES = {"one": 44.5, "several": 14.0, "history": 20.0, "asked": 8.5, "drill": 11.0, "summary": 2.0}
+SHAPES = {"one": 48.0, "several": 14.0, "history": 20.0, "asked": 8.5, "drill": 7.5, "summary": 2.0}
 
 SYSTEM = 0.04  # of the dialogues of one or several questions: the answer has to heed a system prompt
 NEUTRAL = 0.035  # of the other chats: a system prompt that changes nothing
