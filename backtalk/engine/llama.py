@@ -28,16 +28,19 @@ from backtalk.engine.weights import (
     fitting_cells,
     fitting_context,
     fitting_threads,
+    keeps_a_running_state,
     load_weights,
     new_context,
 )
 from backtalk.errors import ModelError
+from backtalk.memory import free_bytes
 from backtalk.models import Model
 from backtalk.prompt import Message, Prompt, Template, fit
 
 __all__ = ["ANSWER_SHARE", "LARGEST_BATCH", "ONE_THREAD_BYTES", "LlamaEngine"]
 
 ANSWER_SHARE = 4  # an answer may reserve at most 1/4 of the context, so that a question always has room
+IDLE_SHARE = 4  # idle conversations get at most 1/4 of the memory that is free once the model is loaded
 IDLE_SEQUENCES = 8  # conversations beside those being answered that stay in the context while there is room
 
 
@@ -68,7 +71,11 @@ class LlamaEngine:
             bos_token=self._vocabulary.bos,
             eos_token=self._vocabulary.eos,
         )
-        self._sequences = Sequences(self._context, cells, numbers, limits.idle_bytes)
+        free = free_bytes()
+        idle_bytes = limits.idle_bytes if free is None else min(limits.idle_bytes, free // IDLE_SHARE)
+        self._sequences = Sequences(
+            self._context, cells, numbers, idle_bytes, can_branch=not keeps_a_running_state(self._handle)
+        )
         self._worker = Worker(self._context, self._vocabulary, self._sequences, self._context_tokens, limits)
 
     @property

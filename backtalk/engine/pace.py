@@ -1,15 +1,17 @@
 """How much of the waiting prompts a step may read, and in which order they are read.
 
-A step is one call of llama.cpp: a token of every answer in the making, and a slice of what is to be read. Its
-time is the gap between two tokens that every visitor sees, so the slice follows the measured times.
+A step writes a token of every answer in the making, and reads a slice of what waits to be read. Its time is
+the gap between two tokens that every visitor sees, so the slice follows the measured speed. It is read tile
+by tile, cut at the same places of a prompt whatever the speed: llama.cpp rounds by how many tokens a call
+holds, so that otherwise the same question would be answered in other words on a busy day.
 """
 
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-SHARED_SECONDS = 0.25  # a step is sized to take this long while others are being answered
-ALONE_SECONDS = 0.5  # and this long while nobody is: it is then only the wait of a cancellation
-SMALLEST_SLICE = 16  # tokens
+READ_SECONDS = 0.1  # of a step, though at least one tile is read
+TILES = (64, 32, 16)  # tokens of one call; llama.cpp computes 64 together, faster than fewer
+LONGEST_TILE_SECONDS = 0.7  # on a machine that takes longer, tiles are halved
 PATIENCE = 4.0
 """A prompt is due after this many times the time that reading it takes: long ones wait for short ones, but
 not for ever, since what comes later is due later."""
@@ -29,29 +31,30 @@ R = TypeVar("R", bound=Reading)
 
 
 class Pace:
-    """The size of a slice, in tokens, for steps with and without answers in them."""
+    """How fast prompts are read here, and what follows from it."""
 
-    def __init__(self, largest: int):
-        self._largest = largest
-        self._slices = {True: SMALLEST_SLICE, False: SMALLEST_SLICE}
+    def __init__(self) -> None:
         self.seconds_a_token = 0.0
         """Of reading; 0 before anything was read."""
 
-    def slice(self, writers: int) -> int:
-        """How many tokens of prompts the next step may read beside `writers` answers."""
-        return min(self._slices[writers > 0], self._largest - writers)
+    @property
+    def tile(self) -> int:
+        """Tokens that are read in one call."""
+        fast = (tile for tile in TILES if tile * self.seconds_a_token <= LONGEST_TILE_SECONDS)
+        return next(fast, TILES[-1])
 
-    def measured(self, writers: int, read: int, seconds: float) -> None:
-        """A step that read `read` tokens of prompts took `seconds`."""
-        shared = writers > 0
-        if read < min(self._slices[shared], SMALLEST_SLICE):
-            return  # the end of a prompt says little about whole slices
-        target = SHARED_SECONDS if shared else ALONE_SECONDS
-        fitting = int(read * min(2.0, max(0.5, target / max(seconds, 1e-6))))
-        self._slices[shared] = max(SMALLEST_SLICE, min(self._largest, fitting))
-        if not shared:
-            now = seconds / read
-            self.seconds_a_token = 0.7 * self.seconds_a_token + 0.3 * now if self.seconds_a_token else now
+    @property
+    def slice(self) -> int:
+        """How many tokens of prompts a step may read."""
+        tiles = int(READ_SECONDS / (self.tile * self.seconds_a_token)) if self.seconds_a_token else 1
+        return max(1, tiles) * self.tile
+
+    def measured(self, read: int, seconds: float) -> None:
+        """So many tokens of one prompt were read in `seconds`."""
+        if read < TILES[-1]:
+            return  # the end of a prompt says little about whole tiles
+        now = seconds / read
+        self.seconds_a_token = (self.seconds_a_token + now) / 2 if self.seconds_a_token else now
 
     def due(self, unread: int, asked_at: float) -> float:
         """When a prompt of so many tokens should be read at the latest; the earliest is read first."""

@@ -1,15 +1,15 @@
 """The worker: one thread that owns the context and answers many visitors with it, step by step.
 
-Each step is one call of llama.cpp with one token of every answer in the making and a slice of the prompts
-that wait to be read, so that nobody's words stand still while somebody's history is read. Readers only ever
-wait on a queue of their own; one that goes away stops nothing.
+Each step writes one token of every answer in the making and reads a slice of the prompts that wait, so that
+nobody's words stand still while somebody's history is read. Readers only ever wait on a queue of their own;
+one that goes away stops nothing.
 """
 
 from __future__ import annotations  # llama_cpp names its handles for type checkers only
 
 import time
 from collections import Counter
-from copy import deepcopy
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 
@@ -18,12 +18,12 @@ import llama_cpp
 from backtalk.engine import CANCELLED, Limits, Place
 from backtalk.engine.answer import Answer, LlamaStream
 from backtalk.engine.batch import Batch
-from backtalk.engine.metrics import Metrics
+from backtalk.engine.metrics import Histogram, Metrics
 from backtalk.engine.pace import Pace, share_out
 from backtalk.engine.sequences import Sequences
 from backtalk.engine.vocabulary import Vocabulary
 from backtalk.engine.weights import LARGEST_BATCH
-from backtalk.errors import BusyError, ModelError
+from backtalk.errors import BusyError, ContextError, ModelError
 
 ERROR = "error"  # how an answer ended that raised one
 
@@ -42,7 +42,7 @@ class Worker:
         self._context, self._vocabulary, self._sequences = context, vocabulary, sequences
         self._longest, self._limits = longest, limits
         self._batch = Batch(LARGEST_BATCH, sequences.numbers)
-        self._pace = Pace(LARGEST_BATCH)
+        self._pace = Pace()
         self._arrivals: SimpleQueue[LlamaStream | None] = SimpleQueue()
         self._waiting: list[LlamaStream] = []
         self._readers: list[Answer] = []
@@ -56,8 +56,18 @@ class Worker:
         self._thread.start()
 
     def ask(self, stream: LlamaStream) -> None:
-        """Puts a stream in line. Raises BusyError when the line is full."""
+        """Puts a stream in line.
+
+        Raises BusyError when the line is full, ContextError for a prompt that never fits.
+        """
+        if (length := len(stream.prompt.tokens)) > self._longest:
+            raise ContextError(
+                f"This prompt takes {length:,} tokens and the model reads {self._longest:,} at once. "
+                "Shorten it."
+            )
         with self._door:
+            if self._closing:
+                raise ModelError("This model is not served any more. Ask again.")
             staying = sum(not other.cancelled.is_set() for other in self._inside)
             if staying >= self._limits.queue + self._limits.live:
                 self._metrics.refused += 1
@@ -71,7 +81,9 @@ class Worker:
 
     def metrics(self) -> Metrics:
         """A copy of the numbers as they are now."""
-        found = deepcopy(self._metrics)
+        mine, first = self._metrics, self._metrics.first_token
+        copied = Histogram(first.bounds, list(first.counts), first.total)
+        found = replace(mine, ended=dict(mine.ended), first_token=copied)
         found.active = len(self._readers) + len(self._writers)
         found.queued = max(0, len(self._inside) - found.active)
         counts = self._sequences.counts
@@ -142,7 +154,11 @@ class Worker:
                 stream.end(stream.unwritten())
                 continue
             answering[stream.visitor] += 1
-            self._open(stream, room)
+            try:
+                self._open(stream, room)
+            except Exception as fault:
+                self._leave(stream, ERROR)
+                stream.end(fault)
         for number, stream in enumerate(self._waiting, start=1):
             stream.place = Place(number, self._wait(number))
 
@@ -179,56 +195,79 @@ class Worker:
                     self._end(answer, reason)
 
     def _step(self) -> None:
-        """One call of llama.cpp."""
-        batch, writers = self._batch, self._writers
-        batch.clear()
-        for answer in writers:
-            place = answer.place
-            answer.row = batch.add_one(answer.token, len(place.tokens), place.number)
-        shares = share_out(self._readers, self._pace.slice(len(writers))) if self._readers else []
-        for answer, share in shares:
-            place, at = answer.place, len(answer.place.tokens)
-            part = answer.tokens[at : at + share]
-            answer.row = batch.add(part, at, place.number, wants_logits=share == answer.unread)
-        began = time.perf_counter()
-        code = llama_cpp.llama_decode(self._context, batch.raw)
-        now = time.perf_counter()
-        if code != 0:
-            self._fail([*writers, *(answer for answer, _ in shares)], code)
-            return
+        """A token of every answer, then a slice of what is to be read.
+
+        Each prompt is read in a call of its own: llama.cpp skips what others hold only where all tokens of a
+        tile are one conversation's, and is twice as slow otherwise.
+        """
+        if self._writers:
+            self._write()
+        for reader, share in share_out(self._readers, self._pace.slice):
+            self._read(reader, share)
         self._metrics.steps += 1
-        self._metrics.busy_seconds += now - began
-        for answer in writers:
+
+    def _write(self) -> None:
+        self._batch.clear()
+        for answer in self._writers:
+            place = answer.place
+            answer.row = self._batch.add_one(answer.token, len(place.tokens), place.number)
+        if not self._computed(self._writers):
+            return
+        now = time.perf_counter()
+        over = []
+        for answer in self._writers:
             answer.place.tokens.append(answer.token)
-        if shares:
-            self._note_read(shares, len(writers), now - began)
-        self._draw(now)
-
-    def _note_read(self, shares: list[tuple[Answer, int]], writers: int, seconds: float) -> None:
-        for answer, share in shares:
-            at = len(answer.place.tokens)
-            answer.place.tokens += answer.tokens[at : at + share]
-            answer.place.reserved -= share
-        read = sum(share for _, share in shares)
-        self._metrics.read += read
-        self._pace.measured(writers, read, seconds)
-
-    def _draw(self, now: float) -> None:
-        """The next token of every answer whose logits this step gave."""
-        over = [(answer, reason) for answer in self._writers if (reason := answer.draw(self._context, now))]
-        self._metrics.written += len(self._writers)
+            if reason := answer.draw(self._context, now):
+                over.append((answer, reason))
+        self._metrics.written += len(self._writers) - len(over)
         for answer, reason in over:
             self._writers.remove(answer)
             self._end(answer, reason)
-        for answer in [answer for answer in self._readers if not answer.unread]:
-            self._readers.remove(answer)
-            reason = answer.draw(self._context, now)
-            self._metrics.first_token.add(answer.first_token_seconds)
+
+    def _read(self, answer: Answer, share: int) -> None:
+        """Reads so many tokens of a prompt, tile by tile, and at its end draws the answer's first token."""
+        while share > 0:
+            tile = self._pace.tile
+            count = min(share, tile - len(answer.place.tokens) % tile)
+            if not self._read_tile(answer, count):
+                return
+            share -= count
+        if not answer.unread:
+            self._begin_writing(answer)
+
+    def _read_tile(self, answer: Answer, count: int) -> bool:
+        place = answer.place
+        at = len(place.tokens)
+        part = answer.tokens[at : at + count]
+        self._batch.clear()
+        answer.row = self._batch.add(part, at, place.number, wants_logits=count == answer.unread)
+        began = time.perf_counter()
+        if not self._computed([answer]):
+            return False
+        place.tokens += part
+        place.reserved -= count
+        self._metrics.read += count
+        self._pace.measured(count, time.perf_counter() - began)
+        return True
+
+    def _begin_writing(self, answer: Answer) -> None:
+        self._readers.remove(answer)
+        reason = answer.draw(self._context, time.perf_counter())
+        self._metrics.first_token.add(answer.first_token_seconds)
+        if reason:
+            self._end(answer, reason)
+        else:
             self._metrics.written += 1
-            if reason:
-                self._end(answer, reason)
-            else:
-                self._writers.append(answer)
+            self._writers.append(answer)
+
+    def _computed(self, answers: list[Answer]) -> bool:
+        """One call of llama.cpp with what the batch holds; False where it failed, and `answers` with it."""
+        began = time.perf_counter()
+        code = llama_cpp.llama_decode(self._context, self._batch.raw)
+        self._metrics.busy_seconds += time.perf_counter() - began
+        if code != 0:
+            self._fail(list(answers), code)
+        return code == 0
 
     # ---- endings
 

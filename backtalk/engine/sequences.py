@@ -63,6 +63,8 @@ class Sequences:
     cells: int
     numbers: int
     idle_bytes: int
+    can_branch: bool = True
+    """False for models whose memory is a running state: it goes on from its end and from nowhere else."""
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
@@ -71,10 +73,7 @@ class Sequences:
         self._places: list[Place] = []
         self._shelf: OrderedDict[int, _Shelved] = OrderedDict()
         self._clock = count(1)
-
-    @property
-    def shelf_bytes(self) -> int:
-        return sum(len(shelved.state) for shelved in self._shelf.values())
+        self.shelf_bytes = 0
 
     @property
     def used_cells(self) -> int:
@@ -93,10 +92,10 @@ class Sequences:
         The last is always read, for its logits. `room` tokens are reserved for the answer. Ask `fits` first.
         """
         wanted = prompt[:-1]
-        source = max(self._places, key=lambda place: common(place.tokens, wanted), default=None)
-        found = common(source.tokens, wanted) if source else 0
-        key = max(self._shelf, key=lambda key: common(self._shelf[key].tokens, wanted), default=None)
-        if key is not None and common(self._shelf[key].tokens, wanted) > found + WORTH_KEEPING:
+        source = max(self._places, key=lambda place: self._usable(place.tokens, wanted), default=None)
+        found = self._usable(source.tokens, wanted) if source else 0
+        key = max(self._shelf, key=lambda key: self._usable(self._shelf[key].tokens, wanted), default=None)
+        if key is not None and self._usable(self._shelf[key].tokens, wanted) > found + WORTH_KEEPING:
             place = self._restored(key, wanted, len(prompt) + room)
         else:
             place = self._branched(source, wanted[:found], len(prompt) + room)
@@ -120,7 +119,13 @@ class Sequences:
         llama_cpp.llama_memory_clear(self._memory, True)
         self._places.clear()
         self._shelf.clear()
+        self.shelf_bytes = 0
         self._free = list(range(self.numbers))
+
+    def _usable(self, tokens: Sequence[int], wanted: Sequence[int]) -> int:
+        """How much of what was read is of use for `wanted`."""
+        shared = common(tokens, wanted)
+        return shared if self.can_branch or shared == len(tokens) else 0
 
     def _branched(self, source: Place | None, beginning: Sequence[int], cells: int) -> Place:
         """A sequence that begins as `source` does; `source` itself, where it is idle and goes no further."""
@@ -137,7 +142,7 @@ class Sequences:
         return place
 
     def _restored(self, key: int, wanted: Sequence[int], cells: int) -> Place:
-        shelved = self._shelf.pop(key)
+        shelved = self._unshelve(key)
         self._make_room(max(cells, len(shelved.tokens)))
         place = self._new_place()
         size = len(shelved.state)
@@ -147,7 +152,7 @@ class Sequences:
         place.tokens.extend(shelved.tokens)
         shared = common(place.tokens, wanted)
         if len(shelved.tokens) - shared >= WORTH_KEEPING:  # a branch: the other one may be asked for again
-            self._shelf[key] = shelved
+            self._shelve(key, shelved)
         if shared < len(place.tokens):
             llama_cpp.llama_memory_seq_rm(self._memory, place.number, shared, -1)
             del place.tokens[shared:]
@@ -174,7 +179,7 @@ class Sequences:
             if size <= self.idle_bytes and llama_cpp.llama_state_seq_get_data(
                 self.context, state, size, place.number
             ):
-                self._shelf[next(self._clock)] = _Shelved(place.tokens, state)
+                self._shelve(next(self._clock), _Shelved(place.tokens, state))
                 self.counts.shelved += len(place.tokens)
             else:
                 self.counts.dropped += len(place.tokens)
@@ -189,8 +194,16 @@ class Sequences:
 
     def _clear_shelf(self) -> None:
         while self.shelf_bytes > self.idle_bytes:
-            _, oldest = self._shelf.popitem(last=False)
-            self.counts.dropped += len(oldest.tokens)
+            self.counts.dropped += len(self._unshelve(next(iter(self._shelf))).tokens)
+
+    def _shelve(self, key: int, shelved: _Shelved) -> None:
+        self._shelf[key] = shelved
+        self.shelf_bytes += len(shelved.state)
+
+    def _unshelve(self, key: int) -> _Shelved:
+        shelved = self._shelf.pop(key)
+        self.shelf_bytes -= len(shelved.state)
+        return shelved
 
     def _remove(self, place: Place) -> None:
         llama_cpp.llama_memory_seq_rm(self._memory, place.number, -1, -1)

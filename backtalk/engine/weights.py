@@ -64,6 +64,11 @@ def fitting_cells(model: Model, context: int, live: int) -> int:
     return context + (free - one - context * a_token) // a_token
 
 
+def keeps_a_running_state(handle: llama_cpp.llama_model_p) -> bool:
+    """True for architectures that do not keep every token's state, as Mamba and its hybrids."""
+    return llama_cpp.llama_model_is_recurrent(handle) or llama_cpp.llama_model_is_hybrid(handle)
+
+
 def new_context(
     handle: llama_cpp.llama_model_p, model: Model, cells: int, sequences: int, threads: int
 ) -> llama_cpp.llama_context_p:

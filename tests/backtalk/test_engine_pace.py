@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from backtalk.engine.pace import ALONE_SECONDS, SHARED_SECONDS, SMALLEST_SLICE, Pace, share_out
+from backtalk.engine.pace import READ_SECONDS, TILES, Pace, share_out
 
 
 @dataclass
@@ -17,30 +17,30 @@ class Prompt:
     due: float
 
 
-@pytest.mark.parametrize(("writers", "seconds"), [(0, ALONE_SECONDS), (4, SHARED_SECONDS)])
-@pytest.mark.parametrize("speed", [100.0, 600.0])
-def test_slices_grow_until_a_step_takes_its_time(writers: int, seconds: float, speed: float) -> None:
-    pace = Pace(512)
+@pytest.mark.parametrize("speed", [2000.0, 5000.0, 9000.0])
+def test_a_slice_takes_as_long_as_it_may_and_not_longer(speed: float) -> None:
+    pace = Pace()
     for _ in range(12):
-        read = pace.slice(writers)
-        pace.measured(writers, read, (read + writers) / speed)
-    assert (pace.slice(writers) + writers) / speed == pytest.approx(seconds, rel=0.1)
+        pace.measured(pace.tile, pace.tile / speed)
+    assert 0.5 * READ_SECONDS < pace.slice / speed <= READ_SECONDS
 
 
-def test_a_slice_leaves_room_for_every_answer_in_the_batch() -> None:
-    pace = Pace(64)
-    for _ in range(12):
-        pace.measured(8, pace.slice(8), 1e-6)
-    assert pace.slice(8) == 64 - 8
+def test_a_slice_is_whole_tiles_and_tiles_shrink_only_where_reading_is_slow() -> None:
+    tiles = []
+    for speed in (5000.0, 145.0, 60.0, 30.0, 2.0):
+        pace = Pace()
+        pace.measured(64, 64 / speed)
+        assert pace.slice % pace.tile == 0 < pace.slice
+        tiles.append(pace.tile)
+    assert tiles == [64, 64, 32, 16, 16]
 
 
-def test_the_last_tokens_of_a_prompt_do_not_shrink_the_next_ones_slices() -> None:
-    pace = Pace(512)
-    for _ in range(6):
-        pace.measured(0, pace.slice(0), pace.slice(0) / 1000)
-    before = pace.slice(0)
-    pace.measured(0, 2, 1.0)
-    assert pace.slice(0) == before > SMALLEST_SLICE
+def test_the_last_tokens_of_a_prompt_say_nothing_about_the_speed() -> None:
+    pace = Pace()
+    pace.measured(64, 0.1)
+    before = pace.seconds_a_token
+    pace.measured(TILES[-1] - 1, 10.0)
+    assert pace.seconds_a_token == before
 
 
 def test_what_is_due_first_is_read_first_and_the_rest_of_the_slice_goes_to_the_next() -> None:
@@ -50,7 +50,7 @@ def test_what_is_due_first_is_read_first_and_the_rest_of_the_slice_goes_to_the_n
 
 
 def test_a_long_prompt_is_not_overtaken_for_ever() -> None:
-    pace = Pace(512)
-    pace.measured(0, 100, 1.0)
+    pace = Pace()
+    pace.measured(100, 1.0)
     long = pace.due(4000, asked_at=0.0)
     assert pace.due(40, asked_at=1.0) < long < pace.due(40, asked_at=long)
