@@ -6,7 +6,8 @@ prepare, items        data and bases, read once; the rows to compare on, develop
 share, baton          one frozen base for all; one trainer at a time, random numbers handed over with the turn
 turns, entrant, engine    a configuration on its way, and who goes next
 early                 asynchronous successive halving
-control, cloning      what a person asks of it while it runs
+control, wishes, cloning  what a person asks of it while it runs
+sampler               configurations that Optuna names
 state, points         what others can read of it meanwhile
 measure, answers      bits per byte on the development rows; answers on the test rows, once
 decide, effects       which is best, how sure that is, and which knob did it

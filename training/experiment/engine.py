@@ -10,15 +10,16 @@ a kill everything is found again: checkpoints say where each configuration is, h
 metrics.jsonl what was compared.
 """
 
+import math
 import time
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from backtalk.errors import BacktalkError
 from backtalk.progress import Progress
-from training.experiment.cloning import made_clone, weights_kept
-from training.experiment.control import Done, Request, done, history, waiting
+from training.activations import SPARE
 from training.experiment.early import Halving
 from training.experiment.entrant import Entrant
 from training.experiment.expand import Configuration
@@ -27,9 +28,11 @@ from training.experiment.measure import Rows
 from training.experiment.points import Point, Points
 from training.experiment.prepare import Preparation, Prepared
 from training.experiment.recipe import Asked
+from training.experiment.sampler import Sampler
 from training.experiment.share import SharedBases
 from training.experiment.state import Line, State, write_state
-from training.machine import device
+from training.experiment.wishes import Wishes
+from training.machine import device, free_memory
 from training.metrics import read_metrics
 from training.run import plan_for
 from training.watch import Stop
@@ -45,8 +48,9 @@ class Engine:
         self.points = Points(folder)
         self.bases = SharedBases()
         self.entrants: list[Entrant] = []
+        self._wishes = Wishes(self)
         self.first_comparison: float | None = None
-        self._preparation = preparation
+        self.preparation = preparation
         self._rows: dict[str, Rows] = {}
         self._began, self._started_at = time.monotonic(), _now()
         self._halving = Halving(asked.search.first_rung, asked.search.early_keep)
@@ -62,28 +66,28 @@ class Engine:
     def recall(self, split: Split) -> None:
         """What people did so far holds again: clones are there, who was stopped stays so."""
         self.split = split
-        for line in history(self.folder):
-            if not line.refused:
-                self._hold(line)
+        self._wishes.recall()
 
     def run(self) -> bool:
         """Trains until nobody may take a step; False where it was interrupted before."""
         self._measure_bases()
         while True:
-            for request in waiting(self.folder):
-                self._do(request)
+            self._wishes.grant()
             if self.stop.asked:
                 for entrant in self.entrants:
                     entrant.leave()
                 self.tell("interrupted")
                 return False
             least_far = self._next()
+            if least_far is None and self._name_more():
+                continue
             if least_far is None:
                 break
             least_far.advance()
             self._note_first_comparison()
             self.tell("training")
         self._leave_behind()
+        self._measure_bases()  # a clone may read rows in words of its own
         self._make_up()
         return True
 
@@ -109,14 +113,17 @@ class Engine:
 
     def readings(self) -> list[Prepared]:
         """One configuration for each way in which rows are read: a base with a prompt."""
-        return list({one.prepared.reading: one.prepared for one in reversed(self.entrants)}.values())[::-1]
+        found: dict[str, Prepared] = {}
+        for one in self.entrants:
+            found.setdefault(one.prepared.reading, one.prepared)
+        return list(found.values())
 
     def rows(self, prepared: Prepared) -> Rows:
         """The development rows as this configuration reads them."""
         reading = prepared.reading
         if reading not in self._rows:
             items = self.split.dev[reading]
-            self._rows[reading] = Rows(items, self._preparation.renderer(prepared), prepared.ready.base)
+            self._rows[reading] = Rows(items, self.preparation.renderer(prepared), prepared.ready.base)
         return self._rows[reading]
 
     def view(self, prepared: Prepared) -> Any:
@@ -137,7 +144,30 @@ class Engine:
     def _next(self) -> Entrant | None:
         """Who is least far; those that wait at a rung only if they pass it."""
         able = [one for one in self.entrants if one.live and not self._waits_at_rung(one)]
-        return min(able, key=lambda one: one.step) if able else None
+        if not able:
+            return self._last_hope()
+        if not self._fits:  # then base after base, each with all of its configurations
+            folder = able[0].prepared.ready.base.folder
+            able = [one for one in able if one.prepared.ready.base.folder == folder]
+            self.bases.keep_only(folder)
+        return min(able, key=lambda one: one.step)
+
+    def _last_hope(self) -> Entrant | None:
+        """Where all wait at a rung and nobody has finished, the furthest and best goes on."""
+        waiting_ones = [one for one in self.entrants if one.live]
+        if not waiting_ones or any(one.finished for one in self.entrants):
+            return None
+        furthest = max(one.step for one in waiting_ones)
+        reached = {one: self.points.at(one.name, furthest) for one in waiting_ones if one.step == furthest}
+        return min(reached, key=lambda one: point.bits_per_byte if (point := reached[one]) else math.inf)
+
+    @cached_property
+    def _fits(self) -> bool:
+        """Whether all bases may be in memory at once."""
+        bases = {one.prepared.ready.base.folder: one.prepared.ready.base for one in self.entrants}
+        return len(bases) == 1 or 4 * sum(one.values for one in bases.values()) < SPARE * free_memory(
+            device()
+        )
 
     def _waits_at_rung(self, entrant: Entrant) -> bool:
         step = entrant.step
@@ -149,6 +179,30 @@ class Engine:
             if (point := self.points.at(one.name, step))
         }
         return entrant.name in reached and not self._halving.passes(entrant.name, reached)
+
+    def _name_more(self) -> bool:
+        """Where Optuna names configurations: the next few, after it was told how the others did.
+
+        The study begins anew each time and hears everything again, so that a kill changes nothing of it.
+        """
+        search = self.asked.search
+        named = [one for one in self.entrants if not one.configuration.parent]
+        if search.search != "optuna" or len(named) >= search.trials:
+            return False
+        sampler, told = Sampler(self.asked), 0
+        while told < len(named):
+            few = min(search.at_once, len(named) - told)
+            sampler.ask(few)
+            for number in range(told, told + few):
+                point = self.points.last(named[number].name) if named[number].finished else None
+                sampler.tell(number, point.bits_per_byte if point else None)
+            told += few
+        for changes in sampler.ask(min(search.at_once, search.trials - told)):
+            made = self.preparation.add(Configuration(self._wishes.free_name(), changes))
+            self.split = self.preparation.extend(self.split, made)
+            self.enter(made)
+            self._wishes.recall_known()
+        return True
 
     def _leave_behind(self) -> None:
         """Who still waits at a rung stays there."""
@@ -177,6 +231,10 @@ class Engine:
         self, name: str, prepared: Prepared, model: Any, step: int, loss: float | None, seconds: float
     ) -> None:
         bits = self.rows(prepared).bits(model)
+        if not all(map(math.isfinite, bits)):
+            raise BacktalkError(
+                f"What the rows cost after step {step} is not a number any more. Lower optimiser.rate."
+            )
         size = sum(len(item.reference.encode()) for item in self.split.dev[prepared.reading])
         rounded = tuple(round(one, 6) for one in bits)
         self.points.add(Point(name, step, sum(bits) / size, rounded, loss, seconds, _now()))
@@ -195,83 +253,16 @@ class Engine:
                 self._compare(entrant, self.taught(entrant.prepared), entrant.prepared.ready.steps)
 
     def _note_first_comparison(self) -> None:
-        if self.first_comparison is None and all(self.points.last(one.name) for one in self.entrants):
+        compared = (one.standing == "failed" or self.points.last(one.name) for one in self.entrants)
+        if self.first_comparison is None and all(compared):
             self.first_comparison = round(time.monotonic() - self._began, 2)
-            count = len(self.entrants)
-            self.progress.done(f"First comparison of all {count} after {self.first_comparison:.1f} s")
+            self.progress.done(
+                f"First comparison of all {len(self.entrants)} after {self.first_comparison:.1f} s"
+            )
 
     def _line(self, entrant: Entrant) -> Line:
         point = self.points.last(entrant.name)
         return entrant.line(point.bits_per_byte if point else None, point.seconds if point else 0.0)
-
-    # ---- what people ask
-
-    def _do(self, request: Request) -> None:
-        """Does what was asked; what cannot be done is written down with the reason."""
-        entrant = next((one for one in self.entrants if one.name == request.configuration), None)
-        if entrant is None:
-            refused = f"there is no configuration {request.configuration}"
-            self._told(done(self.folder, request, 0, refused=refused))
-            return
-        try:
-            line = (
-                self._clone(request, entrant) if request.action == "clone" else self._switch(request, entrant)
-            )
-        except BacktalkError as fault:
-            line = done(self.folder, request, entrant.step, refused=str(fault))
-        self._told(line)
-
-    def _switch(self, request: Request, entrant: Entrant) -> Done:
-        if request.action == "stop" and not entrant.live:
-            raise BacktalkError(f"{entrant.name} is {entrant.standing} and takes no steps")
-        if request.action == "resume" and entrant.standing in ("finished", "running") and not entrant.stopped:
-            raise BacktalkError(f"{entrant.name} is {entrant.standing}; there is nothing to resume")
-        entrant.leave()
-        line = done(self.folder, request, entrant.step)
-        self._hold(line)
-        return line
-
-    def _clone(self, request: Request, parent: Entrant) -> Done:
-        name = f"c{len(self.entrants) + 1}"
-        warm = parent.step if request.warm else 0
-        configuration = Configuration(
-            name, {**parent.configuration.changes, **request.changes}, parent.name, warm
-        )
-        if warm:
-            weights_kept(parent.prepared, self.folder / f"{name}.start")
-        made = made_clone(self._preparation, configuration, parent.prepared, self.folder)
-        self._preparation.extend(self.split, made)  # what is off shows before anything is written down
-        line = done(self.folder, request, parent.step, made=name, warm=warm)
-        self._hold(line)
-        return line
-
-    def _hold(self, line: Done) -> None:
-        """What a line of the history says is so from now on."""
-        by_name = {one.name: one for one in self.entrants}
-        entrant = by_name[line.request.configuration]
-        if line.request.action == "clone":
-            configuration = Configuration(
-                line.made, {**entrant.configuration.changes, **line.request.changes}, entrant.name, line.warm
-            )
-            made = made_clone(self._preparation, configuration, entrant.prepared, self.folder)
-            self.split = self._preparation.extend(self.split, made)
-            self.enter(made)
-        elif line.request.action == "stop":
-            entrant.stopped, entrant.why = True, f"stopped by {line.request.by} at step {line.step}"
-            entrant.standing = "stopped" if not entrant.finished else entrant.standing
-        else:
-            entrant.stopped, entrant.exempt, entrant.why = False, True, ""
-            entrant.standing = "finished" if entrant.finished else "waiting"
-
-    def _told(self, line: Done) -> None:
-        request = line.request
-        what = f"{request.by} asked to {request.action} {request.configuration}"
-        came = (
-            f": {line.refused}"
-            if line.refused
-            else f" at step {line.step}" + (f", {line.made}" if line.made else "")
-        )
-        self.progress.done(what + came)
 
 
 def _untaught(prepared: Prepared) -> str:

@@ -33,12 +33,14 @@ class Configuration:
 
 
 def expand(asked: Asked) -> list[Configuration]:
-    """The configurations to start with; none where Optuna will name them. Raises WordsError."""
+    """The configurations to start with; of Optuna's the first few. Raises WordsError."""
     search = asked.search
     if search.search == "optuna":
-        return []
-    if search.search == "listed":
-        chosen: list[Mapping[str, Any]] = list(search.configurations)
+        from training.experiment.sampler import Sampler
+
+        chosen: list[Mapping[str, Any]] = Sampler(asked).ask(min(search.at_once, search.trials))
+    elif search.search == "listed":
+        chosen = list(search.configurations)
     elif search.search == "random":
         chosen = _drawn(asked, search.trials)
     else:

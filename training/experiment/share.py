@@ -37,9 +37,9 @@ class SharedBases:
             self._opened[key] = open_base(recipe, base, plan)
         return view(self._opened[key])
 
-    def forget(self) -> None:
-        """Lets go of all bases; views that are in use keep theirs."""
-        self._opened.clear()
+    def keep_only(self, folder: Path) -> None:
+        """Lets go of all other bases; views that are in use keep theirs."""
+        self._opened = {key: model for key, model in self._opened.items() if key[0] == folder}
 
 
 def view(model: Any) -> Any:
