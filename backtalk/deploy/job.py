@@ -40,6 +40,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 WHEN = re.compile(r"@(hourly|daily|weekly|monthly|yearly|annually)|\S+( \S+){4}")
 VARIABLES = ("BACKTALK_FLAGS_DATASET", "BACKTALK_SAFETY_DATASET")
 TOKEN = "BACKTALK_JOB_TOKEN"
+NIGHTLY_FEWEST = 20  # flags below which a round only collects
 
 
 @dataclass(frozen=True)
@@ -136,8 +137,6 @@ def _plan(args: Any, recipe: str) -> Plan:
         raise WordsError(
             f"--schedule is '{args.schedule}'; wanted are five fields, as in '0 3 * * *', or @daily."
         )
-    if args.fewest_new and not is_round(args.recipe):
-        raise WordsError(f"--fewest-new counts flags for a round, and {args.recipe} is a training recipe.")
     repo = args.repo or ("" if args.dry_run else f"{tokens.rights_of().user}/backtalk-job")
     return Plan(
         recipe,
@@ -146,8 +145,20 @@ def _plan(args: Any, recipe: str) -> Plan:
         args.flavor,
         _seconds(args.timeout),
         args.schedule,
-        args.fewest_new,
+        _fewest_new(args),
     )
+
+
+def _fewest_new(args: Any) -> int:
+    if not is_round(args.recipe):
+        if args.fewest_new:
+            raise WordsError(
+                f"--fewest-new counts flags for a round, and {args.recipe} is a training recipe."
+            )
+        return 0
+    if args.fewest_new is None:
+        return NIGHTLY_FEWEST if args.schedule else 0
+    return int(args.fewest_new)
 
 
 def _seconds(text: str) -> int:
@@ -174,9 +185,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "--fewest-new",
         type=int,
-        default=0,
         metavar="N",
-        help="run a round only where N flags came or went since the last one (0)",
+        help="run a round only where N flags came or went since the last one (20 with --schedule, else 0)",
     )
     parser.add_argument(
         "--repo",

@@ -47,4 +47,6 @@ def check_space_token(token: str, needs: Needs) -> Rights:
         )
     if closed := [name for name in needs.datasets if not tokens.may_write(name, token)]:
         raise WordsError(f"The token in {VARIABLE} may not write {' and '.join(closed)}. {needs.sentence}")
+    if not tokens.may_read(needs.model, token):
+        raise WordsError(f"The token in {VARIABLE} may not read {needs.model}. {needs.sentence}")
     return rights

@@ -108,18 +108,27 @@ def reach() -> None:
 
 def may_write(dataset: str, token: str, patience: float = PATIENCE_SECONDS) -> bool:
     """Whether the Hub lets this token write the dataset."""
+    return _may(dataset, token, patience, repo_type="dataset", write=True)
+
+
+def may_read(model: str, token: str, patience: float = PATIENCE_SECONDS) -> bool:
+    """Whether the Hub lets this token read the model repository."""
+    return _may(model, token, patience, repo_type="model", write=False)
+
+
+def _may(name: str, token: str, patience: float, **what: Any) -> bool:
     from huggingface_hub.errors import HfHubHTTPError
 
     def ask() -> bool:
         try:
-            _api(token).auth_check(dataset, repo_type="dataset", write=True)
+            _api(token).auth_check(name, **what)
         except HfHubHTTPError as fault:
             if fault.response.status_code not in (401, 403, 404):
                 raise
             return False
         return True
 
-    return _patiently(ask, dataset, patience)
+    return _patiently(ask, name, patience)
 
 
 def _rights(told: Mapping[str, Any]) -> Rights:

@@ -50,6 +50,12 @@ class Token:
     scopes: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
     everywhere: tuple[str, ...] = ()
 
+    def reads(self, kind: str, name: str) -> bool:
+        """Whether it may read a private repository; a fine-grained one only what it lists."""
+        owner = name.partition("/")[0]
+        places = {(kind, name), ("user", owner), ("org", owner)}
+        return not self.scopes or any((kind, name) in places for kind, name, _ in self.scopes)
+
 
 class Place(Protocol):
     """What a call is made to."""
@@ -87,7 +93,7 @@ class Call:
     def readable(self) -> Repo:
         """The repository, if this token may read it; a private one is not there for others."""
         repo = self.api.store.repo(self.kind, self.name)
-        if repo.private and not self.token:
+        if repo.private and not (self.token and self.token.reads(self.kind, self.name)):
             raise Refused(401, "RepoNotFound", "Invalid username or password.")
         return repo
 

@@ -162,11 +162,14 @@ def test_a_broader_token_is_refused_and_nothing_is_handed_over(
     assert "secrets" not in hub.requests and not (hub.store.folder / "spaces").exists()
 
 
-def test_a_token_that_cannot_write_the_flags_is_refused(
+def test_a_token_that_cannot_write_the_flags_or_read_the_model_is_refused(
     hub: Hub, space_token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.tokens["hf_space"] = replace(NARROW, writes=(FLAGS,))
     with pytest.raises(WordsError, match=f"may not write {SAFETY}. Make one at"):
+        deploy()
+    hub.tokens["hf_space"] = replace(NARROW, scopes=NARROW.scopes[:2])
+    with pytest.raises(WordsError, match=f"may not read {MODEL}. Make one at"):
         deploy()
     monkeypatch.delenv("BACKTALK_SPACE_TOKEN")
     with pytest.raises(WordsError, match="has no token yet .* Make one at"):
