@@ -39,7 +39,7 @@ RECIPE = "recipes/mini_round.yaml"
 FLAGS, PEOPLE = 200, 24
 BATCH = 1  # of the facts that changed
 ITEMS = 200  # of a row of the table at most
-NOTICED_SECONDS = 60.0  # until the running chat has taken up what was promoted
+NOTICED_SECONDS = 120.0  # until the running chat has taken up what was promoted
 GATE_SAID_NO = 3
 PICTURE, RESULT = "demo.png", "demo.json"
 SHOWN = 3  # questions that are asked again
@@ -107,7 +107,7 @@ def run(demo: Demo, progress: Progress, as_json: bool = False) -> int:
         taken_up = done.code == 0 and _taken_up(server, done.said.get("sha256", ""))
         again = list(_asked_again(Visitor(server), visits))
     lines = _compared(demo, _served_now(demo), progress)
-    draw(lines, demo.folder / PICTURE, f"{demo.flags} flags, one round")
+    draw(lines, demo.folder / PICTURE, f"right answers before and after one round of {demo.flags} flags")
     result = _result(demo, done, lines, again, taken_up, time.monotonic() - began)
     write_json(demo.folder / RESULT, result)
     _print(demo, result, lines, again)
@@ -219,6 +219,7 @@ def _result(
         "flags": demo.flags,
         "seed": demo.seed,
         "verdict": done.said.get("verdict", ""),
+        "why": done.said.get("why", ""),
         "promoted": bool(done.said.get("promoted")),
         "taken_up_while_running": taken_up,
         "rows": [line.as_json() for line in lines],
@@ -231,10 +232,12 @@ def _print(demo: Demo, result: dict[str, Any], lines: list[Line], again: list[Ag
     for one in again:
         print(f"\n{one.question}\n  then  {one.then}\n  now   {one.now}  ({one.model})")
     print(f"\n{table(lines)}\n")
-    if result["promoted"] and not result["taken_up_while_running"]:
-        print("The running chat has not taken the promoted model up; a new one would serve it.")
-    elif result["promoted"]:
+    if not result["promoted"]:
+        print(f"The gate said {result['verdict']}, so the model of before answers on. {result['why']}")
+    elif result["taken_up_while_running"]:
         print("The chat took the new model up while it was running.")
+    else:
+        print("The running chat has not taken the promoted model up; a new one would serve it.")
     print(
         f"{result['seconds']:.0f} seconds. The picture, the report and all that was made are in {demo.folder}"
     )
