@@ -13,8 +13,8 @@ from bench.report import Bound, bound
 from bench.visitor import question
 
 VISITORS = 12
-GROWTH = 0.05  # of memory, from the first fifth of the turns to the end
-KEPT = 2**27  # bytes of RAM for idle conversations: little, so that they are dropped too
+GROWTH = 0.05  # of memory beside those contexts, from the first fifth of the turns to the end
+KEPT = 2**24  # bytes of RAM for idle conversations: so few that they are dropped too
 MB = 1e6
 
 
@@ -24,9 +24,10 @@ def measure(setting: Setting, turns: int) -> list[Bound]:
     limits = Limits(live=setting.live, queue=VISITORS, idle_bytes=KEPT)
     with closing(load(model, min(setting.context, 2048), setting.threads, limits)) as engine:
         mixed = _talk(engine, turns // 5, seed=1)
-        before = _anonymous()
+        before = _anonymous() - engine.metrics().idle_bytes
         mixed += _talk(engine, turns - turns // 5, seed=2)
-        after, numbers = _anonymous(), engine.metrics()
+        numbers = engine.metrics()
+        after = _anonymous() - numbers.idle_bytes
     print(f"soak: {numbers.asked:,} asked, {numbers.ended}, memory {before / MB:.0f} -> {after / MB:.0f} MB, "
           f"{numbers.restored:,} tokens back from RAM, {numbers.dropped:,} dropped")  # fmt: skip
     return [

@@ -21,6 +21,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from backtalk.engine.llama import ONE_THREAD_BYTES
+from backtalk.engine.machine import usable_cores
 from backtalk.models import MINI
 from bench import exactness, long_prompt, soak
 from bench.bare import alone
@@ -234,7 +236,7 @@ def _words() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--live", type=int, default=8, help="conversations that are answered at once")
     parser.add_argument("--context", type=int, default=4096)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=0, help="of everybody; 0: what the engine takes")
     parser.add_argument("--soak-turns", type=int, default=2000)
     parser.add_argument("--llama-server", type=Path, metavar="PATH", help="llama.cpp's own, as a peer")
     parser.add_argument(
@@ -242,6 +244,7 @@ def _words() -> argparse.Namespace:
     )
     parser.add_argument("--log", type=Path, help="where the servers' own words go")
     args = parser.parse_args()
+    args.threads = args.threads or (1 if args.model.stat().st_size < ONE_THREAD_BYTES else usable_cores())
     args.visitors = [int(word) for word in args.visitors.split(",")]
     if args.quick:
         args.visitors, args.turns, args.think = [4], 2, 0.2

@@ -75,6 +75,8 @@ class Worker:
                     f"{self._limits.queue} questions are waiting already, and no more may. "
                     f"Ask again in {self._wait(1):.0f} seconds."
                 )
+            if (ahead := staying - self._limits.live) >= 0:
+                stream.place = Place(ahead + 1, self._wait(ahead + 1))
             self._inside.add(stream)
             self._metrics.asked += 1
         self._arrivals.put(stream)
@@ -84,8 +86,10 @@ class Worker:
         mine, first = self._metrics, self._metrics.first_token
         copied = Histogram(first.bounds, list(first.counts), first.total)
         found = replace(mine, ended=dict(mine.ended), first_token=copied)
-        found.active = len(self._readers) + len(self._writers)
-        found.queued = max(0, len(self._inside) - found.active)
+        with self._door:
+            staying = [stream for stream in self._inside if not stream.cancelled.is_set()]
+        found.queued = sum(not stream.begun.is_set() for stream in staying)
+        found.active = len(staying) - found.queued
         counts = self._sequences.counts
         found.found, found.restored, found.dropped = counts.found, counts.restored, counts.dropped
         found.idle_bytes = self._sequences.shelf_bytes
@@ -273,11 +277,11 @@ class Worker:
 
     def _end(self, answer: Answer, reason: str) -> None:
         self._sequences.close(answer.place)
-        answer.end(reason)
         took = time.perf_counter() - answer.stream.asked_at
         before = self._seconds_an_answer or took
         self._seconds_an_answer = 0.8 * before + 0.2 * took
         self._leave(answer.stream, reason)
+        answer.end(reason)  # last: its reader may look at the numbers
 
     def _fail(self, answers: list[Answer], code: int) -> None:
         for answer in answers:
