@@ -78,7 +78,8 @@ def on_mini(place: Path, args: argparse.Namespace) -> list[Bound]:
     steps = grid.losses(experiment / "c1")
     print(
         f"\ntogether: first comparison {first:.1f} s, total {together.seconds:.1f} s with "
-        f"{len(steps) // 4} comparisons, answers and report; {together.peak_bytes / 2**20:,.0f} MiB\n"
+        f"comparisons after 4, 8, 16 and {len(steps)} steps, answers and report; "
+        f"{together.peak_bytes / 2**20:,.0f} MiB\n"
         f"alone: trained {alone:.1f} s, evaluated {compared:.1f} s, at most {max(peaks) / 2**20:,.0f} MiB"
     )
     return [

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SEEDS = ROOT / "recipes" / "experiments" / "samsum_gpt2_prompt_rank_lr.yaml"
 MINI = ROOT / "models" / "mini"
 PROMPTS = ["summary_bare", "summary"]
-TRAIN, DEV, TEST = 128, 64, 64
+TRAIN, DEV, TEST = 128, 50, 50
 LOOK = 0.05  # seconds between two looks at a file
 
 
@@ -68,7 +68,13 @@ def write_grid(place: Path, rows: dict[str, Path], base: str, **changed: Any) ->
         "faulty": "leave_out",
         "drop_leaks": True,
     }
-    search = {"test": [source("test")], "dev_items": DEV, "test_items": TEST, "longest_answer": 24}
+    search = {
+        "test": [source("test")],
+        "dev_items": DEV,
+        "test_items": TEST,
+        "longest_answer": 24,
+        "growing": True,
+    }
     recipe["experiment"] = {**recipe["experiment"], **search, **changed}
     path = place / "grid.yaml"
     path.write_text(yaml.safe_dump(recipe), encoding="utf-8")

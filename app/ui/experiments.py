@@ -13,14 +13,16 @@ SECONDS = 2.0  # between two looks at the files
 
 def panel(chosen: str = "") -> None:
     """Everything of the page, in the Blocks that are open."""
+    first = chosen or next(iter(names()), "")
+    now = look(first)
     with gr.Row():
-        which = gr.Dropdown(names(), value=chosen or next(iter(names()), None), label="Experiment", scale=3)
+        which = gr.Dropdown(names(), value=first or None, label="Experiment", scale=3)
         who = gr.Textbox(label="Your name", placeholder="for the report", scale=1)
-    told = gr.Markdown()
-    curves = gr.HTML()
-    table = gr.Dataframe(headers=list(HEADS), interactive=False, wrap=True)
+    told = gr.Markdown(now.told)
+    curves = gr.HTML(now.curves)
+    table = gr.Dataframe(now.rows, headers=list(HEADS), interactive=False, wrap=True)
     with gr.Row():
-        configuration = gr.Dropdown([], label="Configuration", scale=1)
+        configuration = gr.Dropdown(now.configurations, label="Configuration", scale=1)
         changes = gr.Textbox(label="Changes of a clone", placeholder="optimiser.rate=1e-4 lora.r=8", scale=2)
         warm = gr.Checkbox(label="Go on from its weights", scale=1)
     with gr.Row():

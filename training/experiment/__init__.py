@@ -7,6 +7,7 @@ share, baton          one frozen base for all; one trainer at a time, random num
 turns, entrant, engine    a configuration on its way, and who goes next
 early                 asynchronous successive halving
 control, wishes, cloning  what a person asks of it while it runs
+board                 the curves for TensorBoard, on request
 sampler               configurations that Optuna names
 state, points         what others can read of it meanwhile
 measure, answers      bits per byte on the development rows; answers on the test rows, once

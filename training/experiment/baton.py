@@ -8,6 +8,7 @@ libraries keep once for the process (random numbers, accelerate's place in the d
 pauses and put back when it goes on: so each lane computes what it would alone.
 """
 
+import ctypes
 import random
 import threading
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.state import GradientState
+
+ARENAS = -8  # M_ARENA_MAX of malloc.h
 
 
 class Lane:
@@ -60,6 +63,13 @@ class Lane:
         finally:
             self.over = True
             self._back.release()
+
+
+def share_one_arena() -> None:
+    """Threads that run one at a time need one pool of free memory; glibc would keep a full one for each."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none, and no such pools
+    if mallopt:
+        mallopt(ARENAS, 1)
 
 
 def _captured() -> dict[str, Any]:

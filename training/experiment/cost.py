@@ -13,6 +13,7 @@ import torch
 from training.activations import bytes_of_step
 from training.backends.with_peft import lora_config
 from training.experiment.prepare import Prepared
+from training.experiment.recipe import Search
 from training.machine import device, free_memory, gigabytes
 
 FORWARD, TAUGHT = 2, 5  # operations for each weight and token: reading, and reading with the way back
@@ -21,13 +22,14 @@ SHARE_REACHED = 0.35  # of that speed: small matrices, attention, norms and the 
 STATES = 4  # of an adapter's value: itself, its gradient and two means, in float32
 
 
-def told(prepared: Sequence[Prepared], compared: int, chunk: int) -> Iterator[str]:
+def told(prepared: Sequence[Prepared], compared: int, search: Search) -> Iterator[str]:
     """The plan in lines. `compared`: tokens of the development rows."""
     steps = sum(one.ready.steps for one in prepared)
     bases = {one.ready.base.folder: one.ready.base for one in prepared}
+    how = f"after {search.chunk}, and then after twice as many" if search.growing else f"every {search.chunk}"
     yield (
         f"{len(prepared)} configurations on {len(bases)} base{'s' if len(bases) > 1 else ''}, {steps:,} "
-        f"steps in all, compared every {chunk}"
+        f"steps in all, compared {how}"
     )
     held = sum(base.values * 4 for base in bases.values())
     adapters = sum(_adapter_values(one) for one in prepared) * STATES * 4
@@ -38,11 +40,11 @@ def told(prepared: Sequence[Prepared], compared: int, chunk: int) -> Iterator[st
         f"for all adapters and optimisers; {_size(of_step)} for a step. "
         f"{_size(free_memory(device()))} are free"
     )
-    seconds = sum(_operations(one, compared, chunk) for one in prepared) / (_speed() * SHARE_REACHED)
+    seconds = sum(_operations(one, compared, search) for one in prepared) / (_speed() * SHARE_REACHED)
     yield f"about {_minutes(seconds)} on this machine as it is now (within a factor of two)"
 
 
-def _operations(one: Prepared, compared: int, chunk: int) -> float:
+def _operations(one: Prepared, compared: int, search: Search) -> float:
     """Of all steps and comparisons of a configuration."""
     values, taken = one.ready.base.values, 0.0
     for stage in one.ready.stages:
@@ -50,7 +52,7 @@ def _operations(one: Prepared, compared: int, chunk: int) -> float:
             batch = stage.recipe.batch
             mean = sum(len(row["input_ids"]) for row in stage.examples) / len(stage.examples)
             taken += stage.steps * batch.size * batch.accumulation * mean * TAUGHT
-    comparisons = -(-one.ready.steps // chunk)
+    comparisons = 1 + sum(map(search.ends_chunk, range(1, one.ready.steps)))
     return values * (taken + comparisons * compared * FORWARD)
 
 

@@ -27,6 +27,10 @@ from training.evaluation.intervals import (
 )
 from training.evaluation.scores import BITS, Scored, mean, summary
 
+FEWEST = (
+    20  # clusters of test rows from which a difference is claimed: of fewer, a bootstrap knows too little
+)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -69,15 +73,21 @@ class Difference:
     low: float
     high: float
     detectable: float
+    clusters: int
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether there are rows enough to claim anything."""
+        return self.clusters >= FEWEST
 
     @property
     def is_worse(self) -> bool:
-        return self.low > 0
+        return self.is_enough and self.low > 0
 
     @property
     def is_better(self) -> bool:
         """The development rows chose wrongly: that can happen, and is said."""
-        return self.high < 0
+        return self.is_enough and self.high < 0
 
 
 @dataclass(frozen=True)
@@ -144,7 +154,7 @@ def _at_once(
     power = NORMAL.inv_cdf(0.8)
     return {
         name: Difference(name, float(value), float(value - reach * error), float(value + reach * error),
-                         float((reach + power) * error))
+                         float((reach + power) * error), count)
         for name, value, error in zip(names, values, errors, strict=True)
     }  # fmt: skip
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from training.evaluation.intervals import Interval, paired
-from training.experiment.decide import Decision, Outcome, parts
+from training.experiment.decide import FEWEST, Decision, Outcome, parts
 from training.experiment.expand import shown
 from training.experiment.points import Point
 
@@ -31,7 +31,8 @@ class Effect:
 
     @property
     def is_clear(self) -> bool:
-        return self.interval.low > 0 or self.interval.high < 0
+        found = self.interval
+        return found.clusters >= FEWEST and (found.low > 0 or found.high < 0)
 
 
 def effects(outcomes: Sequence[Outcome], knobs: Sequence[str]) -> list[Effect]:

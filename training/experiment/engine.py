@@ -20,6 +20,8 @@ from typing import Any
 from backtalk.errors import BacktalkError
 from backtalk.progress import Progress
 from training.activations import SPARE
+from training.experiment.baton import share_one_arena
+from training.experiment.board import Board
 from training.experiment.early import Halving
 from training.experiment.entrant import Entrant
 from training.experiment.expand import Configuration
@@ -47,8 +49,11 @@ class Engine:
         self.asked, self.folder, self.progress, self.stop = asked, folder, progress, stop
         self.points = Points(folder)
         self.bases = SharedBases()
+        share_one_arena()
         self.entrants: list[Entrant] = []
         self._wishes = Wishes(self)
+        wanted = (asked.plain.get("logging") or {}).get("tensorboard")
+        self._board = Board(folder) if wanted else None
         self.first_comparison: float | None = None
         self.preparation = preparation
         self._rows: dict[str, Rows] = {}
@@ -57,9 +62,7 @@ class Engine:
 
     def enter(self, prepared: Prepared) -> Entrant:
         """Adds a configuration."""
-        entrant = Entrant(
-            prepared, self.bases, self.asked.search.chunk, self.stop, self.progress, self._compare
-        )
+        entrant = Entrant(prepared, self.bases, self.asked.search, self.stop, self.progress, self._compare)
         self.entrants.append(entrant)
         return entrant
 
@@ -70,7 +73,6 @@ class Engine:
 
     def run(self) -> bool:
         """Trains until nobody may take a step; False where it was interrupted before."""
-        self._measure_bases()
         while True:
             self._wishes.grant()
             if self.stop.asked:
@@ -85,9 +87,11 @@ class Engine:
                 break
             least_far.advance()
             self._note_first_comparison()
+            if self.first_comparison is not None:
+                self._measure_bases()
             self.tell("training")
         self._leave_behind()
-        self._measure_bases()  # a clone may read rows in words of its own
+        self._measure_bases()
         self._make_up()
         return True
 
@@ -237,9 +241,13 @@ class Engine:
             )
         size = sum(len(item.reference.encode()) for item in self.split.dev[prepared.reading])
         rounded = tuple(round(one, 6) for one in bits)
-        self.points.add(Point(name, step, sum(bits) / size, rounded, loss, seconds, _now()))
+        point = Point(name, step, sum(bits) / size, rounded, loss, seconds, _now())
+        self.points.add(point)
+        if self._board:
+            self._board.add(point)
 
     def _measure_bases(self) -> None:
+        """Those untaught bases that are not measured yet: a clone may read rows in words of its own."""
         names = [name for name, _ in self.baselines()]
         for name, prepared in zip(names, self.readings(), strict=False):
             if not self.points.at(name, 0):

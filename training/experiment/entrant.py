@@ -13,6 +13,7 @@ from training import checkpoint, run
 from training.experiment.baton import Lane
 from training.experiment.expand import Configuration
 from training.experiment.prepare import Prepared
+from training.experiment.recipe import Search
 from training.experiment.share import SharedBases
 from training.experiment.state import Line, Standing
 from training.experiment.turns import Compare, TakesTurns
@@ -37,13 +38,19 @@ class Entrant:
     """One configuration. `stopped` and `exempt`: what people or successive halving said of it."""
 
     def __init__(
-        self, prepared: Prepared, bases: SharedBases, chunk: int, stop: Stop, progress: Progress, compare: Any
+        self,
+        prepared: Prepared,
+        bases: SharedBases,
+        search: Search,
+        stop: Stop,
+        progress: Progress,
+        compare: Any,
     ) -> None:
         self.prepared = prepared
         self.standing: Standing = "waiting"
         self.why = ""
         self.stopped = self.exempt = False
-        self._bases, self._chunk, self._stop = bases, chunk, stop
+        self._bases, self._search, self._stop = bases, search, stop
         self._progress = _Named(prepared.name, progress)
         self._compare: Compare = lambda model, step: compare(self, model, step)
         self._lane: Lane | None = None
@@ -124,7 +131,7 @@ class Entrant:
 
         def turns(trainer: Any, before: int) -> TakesTurns:
             return TakesTurns(
-                lane, trainer.model, before, ready.steps, self._chunk, self._compare, self._stop
+                lane, trainer.model, before, ready.steps, self._search, self._compare, self._stop
             )
 
         company = run.Company(self._bases.load, turns)

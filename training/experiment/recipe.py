@@ -35,6 +35,7 @@ class Search:
     at_once: int = knob(4, "configurations that Optuna names before it sees how they did")
     configurations: tuple[dict[str, Any], ...] = knob((), "for `listed`: what each changes, as {lora.r: 8}")
     chunk: int = knob(4, "steps between two comparisons on the development rows")
+    growing: bool = knob(False, "compare after 1, 2, 4, 8 ... chunks alone: early, and rarely later")
     baselines: bool = knob(True, "also measure each base untaught, under each prompt")
     test: tuple[Any, ...] = knob((), "sources of the test rows (else: half of the evaluation rows)")
     test_share: float = knob(0.5, "share of the evaluation rows that are kept for the test")
@@ -60,6 +61,11 @@ class Search:
             raise WordsError(
                 "experiment.configurations and experiment.search: listed go together. Give both or neither."
             )
+
+    def ends_chunk(self, step: int) -> bool:
+        """Whether configurations are compared after so many steps."""
+        chunks, rest = divmod(step, self.chunk)
+        return not rest and chunks > 0 and (not self.growing or chunks & (chunks - 1) == 0)
 
     @property
     def first_rung(self) -> int:

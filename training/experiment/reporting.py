@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.experiment.control import Done
-from training.experiment.decide import Decision, Outcome
+from training.experiment.decide import FEWEST, Decision, Outcome
 from training.experiment.effects import Effect
 from training.experiment.expand import shown
 from training.experiment.table import as_markdown
@@ -50,6 +50,12 @@ def conclusion(decision: Decision) -> str:
     chosen, others = decision.chosen, decision.differences
     if not others:
         return f"{chosen.name} is the only finished configuration, so nothing is compared."
+    some = next(iter(others.values()))
+    if not some.is_enough:
+        return (
+            f"No winner: {chosen.name} did best on the development rows, and {some.clusters} test rows "
+            f"are too few to claim anything; {FEWEST} and more were wanted."
+        )
     if decision.wins:
         nearest = min(others.values(), key=lambda one: one.value)
         return (

@@ -90,7 +90,7 @@ def _told(asked: Asked, prepared: Sequence[Any], split: Any) -> list[str]:
     compared = (
         sum(len(item.reference) + sum(len(one["content"]) for one in item.messages) for item in dev) // 3
     )
-    plan = list(told(prepared, compared, asked.search.chunk))
+    plan = list(told(prepared, compared, asked.search))
     data = list(dict.fromkeys(line for one in prepared for line in one.ready.told()))
     return [*data, f"{len(dev)} development rows, {len(test)} test rows", *plan]
 

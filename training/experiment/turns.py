@@ -9,6 +9,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from training.experiment.baton import Lane
+from training.experiment.recipe import Search
 from training.watch import Stop
 
 Compare = Callable[[Any, int], None]
@@ -19,10 +20,10 @@ class TakesTurns(TrainerCallback):
     """`before`: steps of the methods before this one; `steps`: of the whole configuration."""
 
     def __init__(
-        self, lane: Lane, model: Any, before: int, steps: int, chunk: int, compare: Compare, stop: Stop
+        self, lane: Lane, model: Any, before: int, steps: int, search: Search, compare: Compare, stop: Stop
     ) -> None:
         self._lane, self._model, self._before, self._steps = lane, model, before, steps
-        self._chunk, self._compare, self._stop = chunk, compare, stop
+        self._search, self._compare, self._stop = search, compare, stop
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """A process that was killed between checkpoint and comparison left this one out."""
@@ -46,4 +47,4 @@ class TakesTurns(TrainerCallback):
 
     def _ends_chunk(self, state: TrainerState) -> bool:
         step = self._before + int(state.global_step)
-        return step % self._chunk == 0 or step == self._steps
+        return self._search.ends_chunk(step) or step == self._steps

@@ -7,6 +7,10 @@ all advance together; a kill, a stop, a resume or a clone changes no result of a
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +30,8 @@ from training.experiment.resume import main as resume
 from training.experiment.share import view
 from training.experiment.stop import main as stop
 from training.train import main as train
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +104,22 @@ def test_interrupted_at_any_chunk_it_ends_with_the_same_table(
         assert adapter(experiment(state_folder) / name) == adapter(undisturbed / name)
 
 
+def test_killed_in_the_midst_of_a_round_it_ends_with_the_same_table(
+    small: Path, undisturbed: Path, tmp_path: Path, state_folder: Path
+) -> None:
+    recipe = write_grid(tmp_path, small)
+    words = [sys.executable, "-m", "backtalk", "experiment", "run", str(recipe)]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and compared(state_folder) < 6:
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert run(recipe) == 0
+    assert table(experiment(state_folder)) == table(undisturbed)
+    for name in ("c1", "c2", "c3", "c4"):
+        assert adapter(experiment(state_folder) / name) == adapter(undisturbed / name)
+
+
 def test_stop_resume_and_clone_are_done_between_chunks_and_told(
     small: Path, undisturbed: Path, tmp_path: Path, state_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +177,11 @@ def test_a_base_is_compared_once_untaught(undisturbed: Path) -> None:
     points = Points(undisturbed)
     assert points.at("zero-1", 0) and not points.at("zero-2", 0)
     assert os.path.exists(undisturbed / "comparison.png")
+
+
+def compared(home: Path) -> int:
+    """Comparisons that are on disk."""
+    return sum(path.read_text().count("\n") for path in home.glob("experiments/*/metrics.jsonl"))
 
 
 def adapter(folder: Path) -> str:

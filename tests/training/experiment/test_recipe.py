@@ -88,6 +88,22 @@ def test_a_scale_shortens_every_number_of_steps(tmp_path: Path) -> None:
     assert (asked.search.chunk, asked.recipe("one", {}).schedule.steps) == (1, 5)
 
 
+def test_growing_chunks_compare_early_and_then_rarely(tmp_path: Path) -> None:
+    search = read(tmp_path, experiment={"chunk": 4, "growing": True}).search
+    assert [step for step in range(1, 70) if search.ends_chunk(step)] == [4, 8, 16, 32, 64]
+    search = read(tmp_path, experiment={"chunk": 4}).search
+    assert [step for step in range(1, 17) if search.ends_chunk(step)] == [4, 8, 12, 16]
+
+
+def test_optuna_names_values_of_the_lists_and_the_same_ones_again(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    search = {"search": "optuna", "trials": 6, "at_once": 3}
+    asked = read(tmp_path, experiment=search, lora={"r": [2, 4, 8]}, optimiser={"rate": [1e-3, 1e-4]})
+    named = [dict(one.changes) for one in expand(asked)]
+    assert len(named) == 3 and all(one["lora.r"] in (2, 4, 8) for one in named)
+    assert named == [dict(one.changes) for one in expand(asked)]
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
