@@ -41,7 +41,7 @@ __all__ = ["ANSWER_SHARE", "LARGEST_BATCH", "ONE_THREAD_BYTES", "LlamaEngine"]
 
 ANSWER_SHARE = 4  # an answer may reserve at most 1/4 of the context, so that a question always has room
 IDLE_SHARE = 4  # idle conversations get at most 1/4 of the memory that is free once the model is loaded
-IDLE_SEQUENCES = 8  # conversations beside those being answered that stay in the context while there is room
+IDLE_SEQUENCES = 2  # conversations that stay in the context though nobody waits for an answer in them
 
 
 class LlamaEngine:
@@ -74,7 +74,12 @@ class LlamaEngine:
         free = free_bytes()
         idle_bytes = limits.idle_bytes if free is None else min(limits.idle_bytes, free // IDLE_SHARE)
         self._sequences = Sequences(
-            self._context, cells, numbers, idle_bytes, can_branch=not keeps_a_running_state(self._handle)
+            self._context,
+            cells,
+            numbers,
+            idle_bytes,
+            IDLE_SEQUENCES,
+            can_branch=not keeps_a_running_state(self._handle),
         )
         self._worker = Worker(self._context, self._vocabulary, self._sequences, self._context_tokens, limits)
 

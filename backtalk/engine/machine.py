@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
+OLD_QUOTA = Path("/sys/fs/cgroup/cpu")  # of the first version of cgroups
 
 
 def usable_cores() -> int:
@@ -14,8 +15,19 @@ def usable_cores() -> int:
 
 def _quota() -> int:
     """Whole cores of the container's quota, 0 where there is none."""
+    limit, period = _written_quota()
+    return max(1, limit // period) if limit > 0 and period > 0 else 0
+
+
+def _written_quota() -> tuple[int, int]:
+    """Microseconds of computing in so many microseconds; 0 or less where nothing is limited."""
     try:
         limit, period = QUOTA.read_text().split()
+        return (0 if limit == "max" else int(limit)), int(period)
     except (OSError, ValueError):
-        return 0
-    return 0 if limit == "max" else max(1, int(limit) // int(period))
+        pass
+    try:
+        quota, over = (int((OLD_QUOTA / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        return quota, over
+    except (OSError, ValueError):
+        return 0, 0

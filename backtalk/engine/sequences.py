@@ -2,13 +2,13 @@
 
     place = sequences.open(prompt, room=256)    -> Place: place.tokens is what need not be read again
     place.tokens += [...]                       as they are decoded
-    sequences.close(place)                      it stays, as long as there is room
+    sequences.close(place)                      it can be opened again, by its tokens
 
 A conversation has no number; it is known by its tokens. What is asked next begins with what was read and
 written before, so the longest common beginning is looked for among all sequences, busy ones included, and
 taken over cell by cell: nothing is computed or copied. An edit or another answer to the same question makes
-a branch beside the old one. Where cells become scarce, the sequence that was used longest ago moves to RAM
-and comes back as it was; the oldest of those is dropped when they take more than `idle_bytes`.
+a branch beside the old one. Only the last few that nobody waits for stay in the context; the others move to
+RAM and come back as they were. The oldest of those is dropped when they take more than `idle_bytes`.
 """
 
 from __future__ import annotations  # llama_cpp names its handles for type checkers only
@@ -63,6 +63,9 @@ class Sequences:
     cells: int
     numbers: int
     idle_bytes: int
+    idle_places: int = 2
+    """of conversations that nobody waits for; every cell in use costs time in every step, and moving a
+    conversation to RAM and back costs less than a token"""
     can_branch: bool = True
     """False for models whose memory is a running state: it goes on from its end and from nowhere else."""
     counts: Counts = field(default_factory=Counts)
@@ -104,11 +107,14 @@ class Sequences:
         return place
 
     def close(self, place: Place) -> None:
-        """The conversation may go on later: it stays until its cells are needed."""
+        """The conversation may go on later: it is kept, in the context or in RAM."""
         place.busy, place.reserved = False, 0
         place.used = next(self._clock)
         if not place.tokens:
             self._remove(place)
+        idle = sorted((other for other in self._places if not other.busy), key=lambda other: other.used)
+        for other in idle[: max(0, len(idle) - self.idle_places)]:
+            self._move_to_shelf(other)
 
     def forget(self, place: Place) -> None:
         """What the sequence holds is not to be trusted any more."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from backtalk.engine import CANCELLED, FULL, STOPPED, Engine, Sampling, load
+from backtalk.engine import CANCELLED, FULL, STOPPED, Engine, Sampling, load, machine
 from backtalk.engine.machine import usable_cores
 from backtalk.errors import ContextError, ModelError
 from backtalk.models import MINI, Model, resolve
@@ -134,3 +134,20 @@ def test_a_closed_engine_may_be_closed_again() -> None:
 
 def test_at_least_one_core_is_usable() -> None:
     assert usable_cores() >= 1
+
+
+@pytest.mark.parametrize(("limit", "period", "cores"), [(200_000, 100_000, 2), (50_000, 100_000, 1)])
+def test_a_containers_quota_counts_and_not_the_hosts_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, period: int, cores: int
+) -> None:
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr(machine, "QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(machine, "OLD_QUOTA", tmp_path)
+    assert usable_cores() == 64
+    (tmp_path / "cpu.cfs_quota_us").write_text(f"{limit}\n")
+    (tmp_path / "cpu.cfs_period_us").write_text(f"{period}\n")
+    assert usable_cores() == cores
+    (tmp_path / "cpu.max").write_text(f"{limit} {period}\n")
+    assert usable_cores() == cores
+    (tmp_path / "cpu.max").write_text(f"max {period}\n")
+    assert usable_cores() == 64
