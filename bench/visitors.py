@@ -26,6 +26,7 @@ from backtalk.engine.machine import usable_cores
 from backtalk.models import MINI
 from bench import exactness, long_prompt, soak
 from bench.bare import alone
+from bench.growth import draw
 from bench.peers import LLAMA_SERVER, LOCKED, OURS, PYTHON_SERVER, Served, Setting, serving
 from bench.report import Bound, bound, report
 from bench.visitor import Plan, Turn, Visitor
@@ -75,6 +76,8 @@ def main() -> int:
         loads = [load for count in args.visitors for load in _loads(setting, count, args)]
         more["load"] = [asdict(load) for load in loads]
         bounds += _load_bounds(loads)
+        if args.picture:
+            draw(_growth(loads), args.picture, "Follow-up questions: seconds to the first token, median")
     if "long" in parts:
         bounds += long_prompt.measure(setting)
     if "exact" in parts:
@@ -149,14 +152,16 @@ def _mixed(visitors: Sequence[Visitor], talks: Sequence[Sequence[Turn]]) -> int:
 
 
 def _read_twice(talks: Sequence[Sequence[Turn]]) -> int | None:
-    """Of each later turn's prompt: what the turn before had in its context, and was not found again.
+    """Of each later turn's prompt: what the turn before had read, and was not found again.
 
-    The end of an answer is written, not read: it may be cut into other tokens than it was written in.
+    The end of an answer is written, not read: it may be cut into other tokens than it was written in. A prompt
+    whose oldest turns no longer fit begins anew for everybody and is left out.
     """
     if any(turn.cached_tokens is None for talk in talks for turn in talk):
         return None
     pairs = ((one, two) for talk in talks for one, two in zip(talk, talk[1:], strict=False))
-    return sum(max(0, one.prompt_tokens - (two.cached_tokens or 0)) for one, two in pairs)
+    whole = (pair for pair in pairs if pair[1].prompt_tokens >= pair[0].prompt_tokens + pair[0].tokens)
+    return sum(max(0, one.prompt_tokens - 1 - (two.cached_tokens or 0)) for one, two in whole)
 
 
 def _speed(turn: Turn) -> float:
@@ -204,6 +209,15 @@ def _beside_llama_server(count: int, ours: Load, theirs: Load | None) -> list[Bo
     ]
 
 
+def _growth(loads: Sequence[Load]) -> dict[str, dict[int, float]]:
+    """For each server, how the median of follow-ups grows with the visitors."""
+    lines: dict[str, dict[int, float]] = {}
+    for load in loads:
+        if load.follow:
+            lines.setdefault(load.server, {})[load.visitors] = _median(load.follow)
+    return lines
+
+
 def _row(load: Load) -> str:
     pairs = (load.first, load.follow, load.gaps, load.last)
     times = "".join(f"{_median(values):>7.2f}{_p95(values):>7.2f}" for values in pairs)
@@ -242,6 +256,7 @@ def _words() -> argparse.Namespace:
     parser.add_argument(
         "--python-path", default="", metavar="DIR", help="what llama_cpp.server needs besides"
     )
+    parser.add_argument("--picture", type=Path, metavar="SVG", help="how waiting grows with the visitors")
     parser.add_argument("--log", type=Path, help="where the servers' own words go")
     args = parser.parse_args()
     args.threads = args.threads or (1 if args.model.stat().st_size < ONE_THREAD_BYTES else usable_cores())
