@@ -130,6 +130,8 @@ def _state(recipe: RoundRecipe, rounds: Rounds, by: str, fresh: bool) -> State:
             f"Round {state.number} is unfinished and was begun with another recipe or base. Give the same "
             "again to go on with it, or --fresh to begin anew."
         )
+    if state:
+        state.by = by or state.by
     return state or rounds.begin(said, _current(recipe), by)
 
 

@@ -7,6 +7,7 @@ evidence; the round can be traced to its flags and back; the same flags are not 
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import yaml
 
 from backtalk import cli
 from backtalk.card import read_card
-from backtalk.files import read_json, read_jsonl
+from backtalk.files import read_json, read_jsonl, write_json
 from feedback.rights.trace import trace
 from tests.feedback.events import flag, segment
 
@@ -138,6 +139,27 @@ def test_the_same_flags_are_not_taught_again(recipe: Path, whole: tuple[Path, in
     again, told = run(recipe, home)
     assert (again, told["round"], told["new"], told["sha256"]) == (code, 1, False, said["sha256"])
     assert [place.name for place in (home / "rounds").iterdir() if place.is_dir()] == ["1"]
+
+
+def test_a_model_that_passed_is_served_and_its_round_is_not_repeated(
+    recipe: Path, whole: tuple[Path, int, dict[str, Any]], tmp_path: Path
+) -> None:
+    """The round goes on at its last acts, as if the gate had said PROMOTE: all else stays as it was made."""
+    home = tmp_path / "home"
+    shutil.copytree(whole[0], home)
+    folder = home / "rounds" / "1"
+    moved = json.loads((folder / "round.json").read_text().replace(str(whole[0]), str(home)))
+    moved["acts"] = {name: act for name, act in moved["acts"].items() if name not in ("publish", "promote")}
+    write_json(folder / "round.json", moved)
+    write_json(folder / "verdict.json", read_json(folder / "verdict.json") | {"verdict": "PROMOTE"})
+    (folder / "card.json").unlink()
+    code, said = run(recipe, home, "--by", "ann")
+    assert (code, said["verdict"], said["promoted"]) == (0, "PROMOTE", True)
+    pointer = read_json(home / "promoted.json")
+    assert (pointer["sha256"], pointer["round"], pointer["why"]) == (said["sha256"], 1, "round 1")
+    assert "is served from now on" in (folder / "REPORT.md").read_text()
+    code, again = run(recipe, home)
+    assert (code, again["round"], again["new"]) == (0, 1, False)
 
 
 def test_a_round_killed_in_every_act_ends_like_one_that_was_not(
