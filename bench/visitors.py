@@ -33,6 +33,7 @@ from bench.visitor import Plan, Turn, Visitor
 
 PARTS = ("alone", "load", "long", "exact", "soak")
 NOT_GIVEN = "no binary was given with --llama-server"
+PROMISED_FROM = 8  # visitors: with fewer, waiting is short for everybody
 MB = 1e6
 
 
@@ -154,14 +155,14 @@ def _mixed(visitors: Sequence[Visitor], talks: Sequence[Sequence[Turn]]) -> int:
 def _read_twice(talks: Sequence[Sequence[Turn]]) -> int | None:
     """Of each later turn's prompt: what the turn before had read, and was not found again.
 
-    The end of an answer is written, not read: it may be cut into other tokens than it was written in. A prompt
-    whose oldest turns no longer fit begins anew for everybody and is left out.
+    The end of an answer is written, not read: it may be cut into other tokens than it was written in. A
+    prompt whose oldest turns no longer fit begins anew for everybody and is left out.
     """
     if any(turn.cached_tokens is None for talk in talks for turn in talk):
         return None
     pairs = ((one, two) for talk in talks for one, two in zip(talk, talk[1:], strict=False))
     whole = (pair for pair in pairs if pair[1].prompt_tokens >= pair[0].prompt_tokens + pair[0].tokens)
-    return sum(max(0, one.prompt_tokens - 1 - (two.cached_tokens or 0)) for one, two in whole)
+    return sum(max(0, one.prompt_tokens - (two.cached_tokens or 0)) for one, two in whole)
 
 
 def _speed(turn: Turn) -> float:
@@ -182,6 +183,8 @@ def _load_bounds(loads: Sequence[Load]) -> list[Bound]:
             bound(f"{count} visitors: failed answers", ours.failed, at_most=0),
             bound(f"{count} visitors: tokens of prompts read twice", ours.read_twice, at_most=0),
         ]
+        if count < PROMISED_FROM:
+            continue
         if python := found.get(PYTHON_SERVER):
             ratio = _median(ours.follow) / _median(python.follow)
             entries.append(
