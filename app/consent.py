@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from threading import Lock
 from typing import Any
 
@@ -23,6 +24,7 @@ HOUR_SECONDS = 3600.0
 MOST_KNOWN = 10_000  # contributors that are remembered at once
 
 
+@cache  # asked at every saved flag, and reading the words takes longer than saving it
 def version() -> str:
     """The id of the text that is shown today."""
     return str(read_words()["consent_version"])
