@@ -6,6 +6,7 @@ Promise: no item whose flag was withdrawn, whose question is taught today, or wh
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ HELD_OUT = Curation(include="all", eval_share=0.5, seed=3)
 TAUGHT = replace(HELD_OUT, eval_share=0.0)
 
 
-def corrected(what: str, **more: object) -> FlagEvent:
+def corrected(what: str, **more: Any) -> FlagEvent:
     return flag(
         what,
         "bad",

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from backtalk import cli
 from backtalk.card import read_card
 from backtalk.files import read_json, read_jsonl, write_json
 from feedback.rights.trace import trace
+from feedback.schema import FlagEvent
 from tests.feedback.events import flag, segment
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,9 +55,10 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "round.yaml"
 
 
-def collect(home: Path, count: int = 30) -> None:
-    """So many people each correct one answer, in words of their own."""
-    events = [
+@cache
+def corrections(count: int) -> tuple[FlagEvent, ...]:
+    """So many people each correct one answer; the same events, with their ids and times, in every home."""
+    return tuple(
         flag(
             f"visitor-{number}",
             "bad",
@@ -66,9 +69,12 @@ def collect(home: Path, count: int = 30) -> None:
         )
         for number in range(count)
         for thing, days in [(THINGS[number % 10], DAYS[number // 10 % 3])]
-    ]
+    )
+
+
+def collect(home: Path, count: int = 30) -> None:
     (home / "segments").mkdir(parents=True, exist_ok=True)
-    segment(home / "segments" / "flags.jsonl", events)
+    segment(home / "segments" / "flags.jsonl", corrections(count))
 
 
 def run(recipe: Path, home: Path, *words: str) -> tuple[int, dict[str, Any]]:
