@@ -1,10 +1,12 @@
 """`comparison.png`: the curves of all configurations, and where each ended on the test rows."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from backtalk.files import writing
-from training.experiment.decide import Decision, Outcome
+from training.evaluation.intervals import paired
+from training.experiment.decide import Decision, Outcome, parts
 from training.experiment.points import Points
 
 FEW = 10  # curves that colours can tell apart; of more, all but the best are grey
@@ -38,18 +40,31 @@ def draw_comparison(
     if sum(not one.baseline for one in outcomes) <= FEW:
         left.legend(frameon=False, fontsize=8)
     for place, one in enumerate(ordered):
-        found = one.interval
-        reach = [[found.value - found.low], [found.high - found.value]]
-        finite = all(0 <= side[0] < float("inf") for side in reach)
-        right.errorbar(
-            found.value, place, xerr=reach if finite else None, fmt="o", color=colours[one.name], capsize=3
-        )
+        value, low, high = _beside(one, decision)
+        finite = math.isfinite(low) and math.isfinite(high)
+        reach = [[value - low], [high - value]] if finite else None
+        right.errorbar(value, place, xerr=reach, fmt="o", color=colours[one.name], capsize=3)
+    right.axvline(0, color="0.6", linewidth=1)
     right.set_yticks(range(len(ordered)), [_label(one) for one in ordered], fontsize=8)
-    right.set(xlabel="bits per byte, test rows (95 % interval of each by itself)", title="at the end")
+    right.set(
+        xlabel=f"bits per byte more than {decision.chosen.name}, test rows (95 % intervals)",
+        title="at the end",
+    )
     right.grid(axis="x", alpha=0.3)
     figure.suptitle(title)
     with writing(path) as file:
         figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+
+
+def _beside(one: Outcome, decision: Decision) -> tuple[float, float, float]:
+    """How much more than the chosen one, and from where to where; of an untaught base by itself."""
+    if one is decision.chosen:
+        return 0.0, 0.0, 0.0
+    if found := decision.differences.get(one.name):
+        return found.value, found.low, found.high
+    bits, sizes, clusters = parts(one.test)
+    own = paired(clusters, list(bits - parts(decision.chosen.test)[0]), list(sizes))
+    return own.value, own.low, own.high
 
 
 def _colours(outcomes: Sequence[Outcome], decision: Decision) -> dict[str, str]:

@@ -20,8 +20,6 @@ from training.evaluation.intervals import (
     NORMAL,
     RESAMPLES,
     SEED,
-    Interval,
-    paired,
     resample,
     student,
 )
@@ -56,12 +54,6 @@ class Outcome:
         found = mean(self.test, BITS)
         assert found is not None
         return found
-
-    @property
-    def interval(self) -> Interval:
-        """Of its own bits per byte."""
-        bits, sizes, clusters = parts(self.test)
-        return paired(clusters, list(bits), list(sizes))
 
 
 @dataclass(frozen=True)

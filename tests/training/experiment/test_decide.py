@@ -5,14 +5,19 @@ Promise: where nothing differs, a difference is claimed in at most 6 of 100 expe
 is found; the configuration that development rows chose is not called best by the rows that chose it.
 """
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from training.evaluation.items import PRIMARY, Item
 from training.evaluation.scores import Answer, Scored
+from training.experiment.chart import draw_comparison
 from training.experiment.decide import Outcome, decide
 from training.experiment.early import Halving
 from training.experiment.effects import effects, suggestions
+from training.experiment.points import Point, Points
 from training.experiment.reporting import conclusion
 
 CONFIGURATIONS, CLUSTERS = 8, 40
@@ -88,6 +93,19 @@ def test_the_effect_of_a_knob_is_that_of_its_pairs() -> None:
     assert not found["rate"].is_clear
     made = outcomes(bits, changes)
     assert "also try 32" in " ".join(suggestions(decide(made), made, ["r", "rate"], []))
+
+
+def test_the_picture_is_drawn_of_curves_and_differences(tmp_path: Path) -> None:
+    points = Points(tmp_path)
+    taught = outcomes(noise(4))
+    untaught = replace(taught[7], name="zero-1", baseline=True)
+    for one in (*taught[:7], untaught):
+        for step in (0,) if one.baseline else (2, 4):
+            points.add(Point(one.name, step, one.dev - step / 10, (), None, 0.0, ""))
+    made = [*taught[:7], untaught]
+    draw_comparison(made, decide(made), points, tmp_path / "comparison.png", "a grid")
+    assert (tmp_path / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    assert Points(tmp_path).of("c1") == points.of("c1")
 
 
 def test_halving_lets_the_best_pass_and_nobody_before_the_least_steps() -> None:
