@@ -33,13 +33,15 @@ class Bare:
         self._context = llama_cpp.llama_init_from_model(self._model, parameters)
         self.vocabulary = llama_cpp.llama_model_get_vocab(self._model)
         self.tokens = llama_cpp.llama_vocab_n_tokens(self.vocabulary)
+        self.batch = BATCH
+        """Tokens that are read in one call."""
 
     def read(self, prompt: Sequence[int]) -> float:
         """Reads a prompt into the empty context: seconds."""
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), True)
         began = time.perf_counter()
-        for start in range(0, len(prompt), BATCH):
-            part = prompt[start : start + BATCH]
+        for start in range(0, len(prompt), self.batch):
+            part = prompt[start : start + self.batch]
             array = (llama_cpp.llama_token * len(part))(*part)
             llama_cpp.llama_decode(self._context, llama_cpp.llama_batch_get_one(array, len(part)))
         llama_cpp.llama_synchronize(self._context)

@@ -6,47 +6,48 @@ from contextlib import closing
 
 from backtalk.engine import Engine, Limits, Sampling, load
 from backtalk.engine.llama import LlamaEngine
+from backtalk.engine.pace import TILES
 from backtalk.models import Model
 from backtalk.prompt import Prompt
-from bench.bare import Bare
+from bench.bare import BATCH, Bare
 from bench.peers import Setting
 from bench.report import Bound, bound
 from bench.visitor import question
 
 ANSWER = 48  # tokens
 TOGETHER = 8
+WHY = "llama.cpp adds up in another order when a call holds another number of tokens"
+
+Answer = Sequence[tuple[int, float]]
+"""Tokens, each with its logit's lead over the next likeliest."""
 
 
 def measure(setting: Setting, prompts: int) -> list[Bound]:
-    """The share of answers that are the bare loop's; where one is not, how close the two tokens were."""
+    """The share of answers that are the bare loop's; where one is not, how close the two tokens were.
+
+    The bare loop reads prompts in the engine's tiles, and once more in whole batches: llama.cpp itself rounds
+    by how many tokens a call holds, and random weights make much of it.
+    """
     model = Model(setting.file.stem, setting.file, "")
     chance = random.Random(6)
     with (
         closing(load(model, setting.context, setting.threads, Limits(live=TOGETHER))) as engine,
         closing(Bare(setting.file, setting.context, setting.threads)) as bare,
     ):
-        asked = [
-            engine.prompt([{"role": "user", "content": question(chance)}], ANSWER) for _ in range(prompts)
-        ]
-        wanted = [list(bare.greedy(prompt.tokens, ANSWER)) for prompt in asked]
-        texts = [_spelled(engine, [token for token, _ in answer]) for answer in wanted]
+        chats = [[{"role": "user", "content": question(chance)}] for _ in range(prompts)]
+        asked = [engine.prompt(chat, ANSWER) for chat in chats]
         alone = [_answers(engine, [prompt])[0] for prompt in asked]
-        amid = [
-            text for at in range(0, prompts, TOGETHER) for text in _answers(engine, asked[at : at + TOGETHER])
-        ]
-        leads = [
-            _lead_where_they_part(engine, text, answer)
-            for found in (alone, amid)
-            for text, whole, answer in zip(found, texts, wanted, strict=True)
-            if text != whole
-        ]
-    if leads:
-        print(f"answers that part from the bare loop's: the logits' lead there is at most {max(leads):.3f}")
-    return [
-        bound(f"greedy answers that are the bare loop's, {name}", _share(found, texts), at_least=1.0,
-              why="a step of another size adds up in another order")
-        for name, found in (("alone", alone), ("amid seven others", amid))
-    ]  # fmt: skip
+        groups = [asked[at : at + TOGETHER] for at in range(0, prompts, TOGETHER)]
+        amid = [text for group in groups for text in _answers(engine, group)]
+        bounds = []
+        for cut, batch in (("in tiles", TILES[0]), ("in whole batches", BATCH)):
+            bare.batch = batch
+            wanted = [list(bare.greedy(prompt.tokens, ANSWER)) for prompt in asked]
+            for name, found in (("alone", alone), ("amid seven others", amid)):
+                share = _share(engine, found, wanted, f"{name}, read {cut}")
+                bounds.append(bound(f"greedy answers that are the bare loop's, {name}, read {cut}", share,
+                                    at_least=1.0, why=WHY))  # fmt: skip
+    return bounds
 
 
 def _answers(engine: Engine, prompts: Sequence[Prompt]) -> list[str]:
@@ -59,7 +60,7 @@ def _spelled(engine: Engine, tokens: Sequence[int]) -> str:
     return b"".join(map(engine.vocabulary.piece, tokens)).decode("utf-8", "replace")
 
 
-def _lead_where_they_part(engine: Engine, text: str, answer: Sequence[tuple[int, float]]) -> float:
+def _lead_where_they_part(engine: Engine, text: str, answer: Answer) -> float:
     """How far the bare loop's token was ahead of the next likeliest, at the first place that differs."""
     for length in range(1, len(answer) + 1):
         if not text.startswith(_spelled(engine, [token for token, _ in answer[:length]])):
@@ -67,5 +68,14 @@ def _lead_where_they_part(engine: Engine, text: str, answer: Sequence[tuple[int,
     return 0.0
 
 
-def _share(found: Sequence[str], wanted: Sequence[str]) -> float:
-    return sum(one == other for one, other in zip(found, wanted, strict=True)) / len(wanted)
+def _share(engine: Engine, found: Sequence[str], wanted: Sequence[Answer], name: str) -> float:
+    parted = [
+        _lead_where_they_part(engine, text, answer)
+        for text, answer in zip(found, wanted, strict=True)
+        if text != _spelled(engine, [token for token, _ in answer])
+    ]
+    if parted:
+        print(
+            f"{name}: {len(parted)} of {len(wanted)} part, where the logits lead by {max(parted):.3f} at most"
+        )
+    return 1 - len(parted) / len(wanted)
