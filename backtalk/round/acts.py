@@ -121,8 +121,8 @@ def replay(work: Round) -> Said:
     if wanted.source != "mini":
         return {"source": str(found(Path(wanted.source))) if wanted.source else ""}
     file = work.state.folder / "replay.jsonl"
-    work.say(f"replay: {wanted.rows:,} rows of the base's own corpus to draw from.")
-    words = ["mini", "replay", str(file), "--rows", str(wanted.rows), "--seed", str(work.recipe.seed)]
+    work.say(f"replay: {wanted.pool:,} rows of the base's own corpus to draw from.")
+    words = ["mini", "replay", str(file), "--rows", str(wanted.pool), "--seed", str(work.recipe.seed)]
     return {**work.run("replay", words), "source": str(file)}
 
 
@@ -131,7 +131,9 @@ def curate(work: Round) -> Said:
     words = ["curate", "--include", recipe.include, "--eval-share", str(recipe.eval_share)]
     words += ["--most-per-contributor", str(recipe.most_per_contributor), "--seed", str(recipe.seed)]
     if source:
-        words += ["--replay", str(recipe.replay.share), "--replay-from", source, "--drop-leaks"]
+        wanted = recipe.replay
+        much = ["--replay-rows", str(wanted.rows)] if wanted.rows else ["--replay", str(wanted.share)]
+        words += [*much, "--replay-from", source, "--drop-leaks"]
     said = work.run("curate", words)
     metrics = said["metrics"]
     rows = ", ".join(f"{name} {count}" for name, count in metrics["rows"].items())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backtalk.round.acts import DATASET, GATHERING, TEACHING
-from backtalk.round.recipe import RoundRecipe, Rules
+from backtalk.round.recipe import Replay, RoundRecipe, Rules
 from backtalk.round.state import Rounds
 
 
@@ -47,9 +47,7 @@ def _acts(recipe: RoundRecipe) -> Iterator[tuple[str, str]]:
     rules, dataset = recipe.rules, recipe.hub.dataset or os.environ.get(DATASET, "")
     what = {
         "sync": f"flags from {dataset} and ours to it" if dataset else "skipped: no dataset is named",
-        "replay": f"{recipe.replay.share:.0%} of what is taught, from {recipe.replay.source}"
-        if recipe.replay.source
-        else "none",
+        "replay": f"{_much(recipe.replay)}, from {recipe.replay.source}" if recipe.replay.source else "none",
         "curate": f"all usable flags to date ({recipe.include}), {recipe.eval_share:.0%} of them held out",
         "train": f"{recipe.train.recipe}: {_methods(rules)}; nothing below {rules.fewest} usable flags",
         "export": f"{recipe.export.quant}{' with an importance matrix' if recipe.export.imatrix else ''}",
@@ -61,6 +59,10 @@ def _acts(recipe: RoundRecipe) -> Iterator[tuple[str, str]]:
         "promote": "where the gate says PROMOTE",
     }
     return ((name, what[name]) for name, _ in (*GATHERING, *TEACHING))
+
+
+def _much(replay: Replay) -> str:
+    return f"{replay.rows:,} rows" if replay.rows else f"{replay.share:.0%} of what is taught"
 
 
 def _methods(rules: Rules) -> str:

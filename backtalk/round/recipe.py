@@ -28,16 +28,20 @@ class Replay:
     """What is taught again, so that nothing is forgotten."""
 
     share: float = knob(0.0, "share of what corrections teach that is replayed")
+    rows: int = knob(0, "rows that are replayed, as a number in place of a share")
     source: str = knob("", "mini (its corpus), a curated set, or a .jsonl file")
-    rows: int = knob(6000, "rows that are made of a corpus, to draw from")
+    pool: int = knob(6000, "rows that are made of a corpus, to draw from")
 
     def __post_init__(self) -> None:
-        if bool(self.share) != bool(self.source):
+        if self.share and self.rows:
+            raise WordsError("The recipe sets replay.share and replay.rows; one of them says how much.")
+        if bool(self.share or self.rows) != bool(self.source):
             raise WordsError(
-                "The recipe sets one of replay.share and replay.source; both are wanted, or none."
+                "The recipe says of replay how much or from where; both are wanted "
+                "(share or rows, and source), or none."
             )
-        if self.rows < 1:
-            raise WordsError(f"replay.rows is {self.rows}; at least 1 was wanted.")
+        if self.pool < 1 or self.rows < 0:
+            raise WordsError("replay.pool is at least 1, and replay.rows is no negative number.")
 
 
 @dataclass(frozen=True)

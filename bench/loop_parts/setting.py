@@ -47,7 +47,8 @@ class Setting:
         """A round recipe of this bench."""
         if self.quick:
             changes |= {"gate": self._small_gate(), "train": {"recipe": str(self._short_training())}}
-            changes |= {"replay": {"rows": 200}, "rules": {"fewest": 5, **changes.get("rules", {})}}
+            changes |= {"replay": {"rows": 60, "pool": 200}}
+            changes |= {"rules": {"fewest": 5, **changes.get("rules", {})}}
         return write_recipe(self.work / f"{name}.yaml", **changes)
 
     def _short_training(self) -> Path:

@@ -48,6 +48,7 @@ class Curation:
     eval_share: float = knob(0.2, "share of the conversations that is held out for evaluation")
     most_per_contributor: int = knob(100, "flags of one contributor that are used at most")
     replay: float = knob(0.0, "share of sft.jsonl that is rows from earlier")
+    replay_rows: int = knob(0, "rows from earlier, as a number in place of a share")
     drop_leaks: bool = knob(False, "leave out rows to replay that hold an evaluation prompt")
     seed: int = knob(1, "of the split and the order")
 
@@ -57,6 +58,8 @@ class Curation:
                 raise WordsError(f"'{name}' should be between 0 and {most}, but {value} was given.")
         if self.most_per_contributor < 1:
             raise WordsError("'most_per_contributor' should be 1 or more.")
+        if self.replay_rows < 0 or (self.replay_rows and self.replay):
+            raise WordsError("Replay is told as a share (--replay) or as a number of rows (--replay-rows).")
 
 
 def main(argv: list[str]) -> int:
@@ -89,8 +92,10 @@ def curate(
     tokenizer: Path | None = None,
 ) -> tuple[Path, Card]:
     """Makes the set of these sources and returns its folder, complete with card."""
-    if bool(settings.replay) != bool(replay_from):
-        raise WordsError("--replay and --replay-from belong together: how much, and from where.")
+    if bool(settings.replay or settings.replay_rows) != bool(replay_from):
+        raise WordsError(
+            "--replay-from belongs together with --replay or --replay-rows: from where, and how much."
+        )
     control = _control_tokens(tokenizer)
     gathered = gather(sources, control)
     curated = choose(gathered, settings)
@@ -204,13 +209,14 @@ def _wrong_answers(gathered: Gathered, fates: Fates) -> set[str]:
 
 
 def _take_for_replay(replay: Replay, curated: Curated, settings: Curation) -> None:
-    """As many rows as the share asks for, without those that the set has anyway."""
+    """As many rows as are asked for, without those that the set has anyway."""
     rows = curated.rows
     replay.drop({name for name, _ in rows.turns("sft")}, "in_the_set")
     if settings.drop_leaks:
         leaks = find_leaks([(row.id, row.prompt) for row in replay.rows], _evaluation_prompts(rows))
         replay.drop({leak.train for leak in leaks}, "leak")
-    curated.replayed = replay.rows[: wanted(settings.replay, rows.count("sft"))]
+    most = settings.replay_rows or wanted(settings.replay, rows.count("sft"))
+    curated.replayed = replay.rows[:most]
     curated.not_replayed = dict(sorted((+replay.left_out).items()))
 
 

@@ -252,6 +252,46 @@ def test_a_replayed_row_that_asks_an_item_of_a_curated_set_is_a_leak(curated: Pa
         loaded(str(curated), replay)
 
 
+def test_what_flags_teach_and_what_is_replayed_are_told_apart_and_a_few_flags_come_again(
+    tmp_path: Path,
+) -> None:
+    events = [
+        flag(
+            f"who{n}", "bad", ["outdated"], correction=f"It is {n} now.", question=f"What is it, number {n}?"
+        )
+        for n in range(8)
+    ]
+    made, _ = curate(
+        Curation(include="all", eval_share=0, replay_rows=12),
+        [segment(tmp_path / "events.jsonl", events)],
+        replay_from=Path(
+            write(
+                tmp_path / "known.jsonl",
+                [
+                    {
+                        "messages": [
+                            {"role": "user", "content": f"Say {n}."},
+                            {"role": "assistant", "content": "Yes."},
+                        ]
+                    }
+                    for n in range(30)
+                ],
+            )
+        ),
+    )
+    taught = loaded({"path": str(made), "only": "taught"})
+    replayed = loaded({"path": str(made), "only": "replayed"})
+    assert {row["completion"][0]["content"] for row in taught.train} == {f"It is {n} now." for n in range(8)}
+    assert len(replayed.train) == 12
+    both = loaded(
+        {"path": str(made), "only": "taught", "repeat": 3, "share": 0.5},
+        {"path": str(made), "only": "replayed", "share": 0.5},
+    )
+    answers = [row["completion"][0]["content"] for row in both.train]
+    assert sum(answer.startswith("It is") for answer in answers) == 12
+    assert len(answers) == 24
+
+
 def test_a_curated_set_that_was_changed_or_is_unfinished_is_refused(curated: Path) -> None:
     with open(curated / "sft.jsonl", "a") as file:
         file.write("\n")

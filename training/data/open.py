@@ -91,7 +91,7 @@ def _open_curated(folder: Path, opened: Opened, form: Form, evaluates: bool) -> 
             (f"{label}, evaluation item {item['id']}", _spoken(item)) for item in read_jsonl(items)
         ]
         opened.inputs.append(_file(items, len(opened.held_out)))
-        if form == "sft":
+        if form == "sft" and opened.source.only != "replayed":  # the same set's other source brings them
             opened.evaluation = list(_known_answers(items, label))
     if evaluates:
         opened.examples, opened.evaluation = opened.evaluation, []
@@ -103,10 +103,24 @@ def _open_curated(folder: Path, opened: Opened, form: Form, evaluates: bool) -> 
         return
     rows, faults = _read(read_rows(path), opened)
     opened.inputs.append(_file(path, len(rows)))
+    if opened.source.only:
+        taught = _taught_rows(folder, form)
+        rows = [row for row in rows if (row.values["id"] in taught) == (opened.source.only == "taught")]
+    if not rows and not faults:
+        opened.notes.append(f"{label} has no {opened.source.only} rows for {form.upper()}")
+        return
     given = {"sft": ("prompt", "completion"), "kto": ("prompt", "completion", "label")}
     columns = given.get(form, ("prompt", "chosen", "rejected"))
     standard = Standard(label, {name: name for name in columns}, form, curated=True)
     opened.examples = _examples(rows, faults, standard, opened, "stop")
+
+
+def _taught_rows(folder: Path, form: Form) -> set[str]:
+    """Ids of the rows that flags of this set teach. A replayed row may name flags too, of an earlier set."""
+    manifest = curated_file(folder, "manifest")
+    lines = read_jsonl(manifest) if manifest else ()
+    named = {name for line in lines for name in line["rows"]}
+    return {name.partition(":")[2] for name in named if name.startswith(f"{form}:")}
 
 
 def _known_answers(path: Path, label: str) -> Iterator[Example]:

@@ -14,7 +14,7 @@ The mix, and why (the shapes of the dialogues in `SHAPES`, their turns in shapes
 | several | 14 % | a visitor goes on in the same chat: the last question counts, whatever came before |
 | history | 20 % | a number, name, country ... is given, up to three turns pass, a question needs it |
 | asked back | 8.5 % | a question without what it needs, the counter-question, the reply, a correction |
-| copy drill | 7.5 % | a model of this size invents digits and swaps them unless it has copied many thousands |
+| copy drill | 7.5 % | a model of this size invents digits and swaps them unless it copied many thousands |
 | summary | 2 % | long rows, so few |
 
 | turn | share | why |

@@ -39,7 +39,7 @@ def test_a_round_can_be_run_from_any_folder(tmp_path: Path, monkeypatch: pytest.
     ("text", "sentence"),
     [
         ("evl_share: 0.2", "has the key 'evl_share', which does not exist. Did you mean 'eval_share'?"),
-        ("replay: {share: 0.5}", "sets one of replay.share and replay.source; both are wanted, or none."),
+        ("replay: {share: 0.5}", "both are wanted (share or rows, and source), or none."),
         ("gate: {task: [nowhere.jsonl]}", "names the file nowhere.jsonl, which is not there."),
         ("gate: {}", "names no task test"),
     ],

@@ -45,7 +45,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     given = {
         "include": "all",
         "train": {"recipe": "recipes/mini_feedback.yaml", "knobs": knobs},
-        "replay": {"source": "mini", "share": 0.5, "rows": 60},
+        "replay": {"source": "mini", "share": 0.5, "pool": 60},
         "rules": {"pairs": None},
         "gate": {"task": [str(place / "small_talk.jsonl")], "general": [str(place / "copy.jsonl")],
                  "max_tokens": 24},

@@ -278,6 +278,10 @@ def test_replayed_rows_make_their_share_and_follow_from_the_seed(curated: Curate
     replayed = [row for row in made.rows["sft"] if not row["flags"]]
     assert (len(made.rows["sft"]), len(replayed)) == (10, 4)
     assert curated(events, replace(ON_TRAIN, replay=0.4), replay_from=earlier).bytes == made.bytes
+    counted = curated(events, replace(ON_TRAIN, replay_rows=20), replay_from=earlier)
+    assert sum(not row["flags"] for row in counted.rows["sft"]) == 20
+    with pytest.raises(WordsError, match="as a share .* or as a number of rows"):
+        replace(ON_TRAIN, replay=0.4, replay_rows=20)
 
 
 def test_a_withdrawn_flag_does_not_come_back_with_an_earlier_set(curated: Curate) -> None:
@@ -326,7 +330,7 @@ def test_the_verb_reads_outbox_and_decisions_of_the_state_folder(capsys: pytest.
     [
         (["--include", "agred"], "accepted, agreed, all"),
         (["--eval-share", "2"], "between 0 and 0.9"),
-        (["--replay", "0.4"], "--replay and --replay-from"),
+        (["--replay", "0.4"], "--replay-from belongs"),
         (["--from", "nowhere.jsonl"], "nowhere.jsonl is not there"),
     ],
 )
