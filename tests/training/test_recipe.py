@@ -19,7 +19,11 @@ from training.machine import Numbers
 from training.recipe import Recipe, read_recipe
 from training.sft import sft_config
 
-RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml"))
+RECIPES = sorted(
+    path
+    for path in (Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml")
+    if not path.stem.endswith("_round")
+)
 
 # Fields of TRL's configuration that decide over no number that is learned: where things are written, how
 # often, how a machine is used; and what is there for models and data of other kinds.
