@@ -15,7 +15,7 @@ from typing import Any
 from app.conversation import LONGEST_MESSAGE, Controls, checked_text, to_send
 from app.shift import Shift
 from app.transcript import Message, new_id, sign
-from backtalk.engine import Engine, Stream
+from backtalk.engine import Ending, Engine, Place, Stream
 from backtalk.engine import load as load_engine
 from backtalk.errors import BacktalkError, ModelError, WordsError
 from backtalk.models import resolve
@@ -24,6 +24,8 @@ from backtalk.prompt import Prompt
 LOADING, READY, FAILED = "loading", "ready", "failed"
 MOST_SIBLINGS = 50  # earlier answers to one question that the newest one remembers
 UPDATE_SECONDS = 0.05  # a page redraws 20 times a second at most
+LINE_SECONDS = 1.0  # a place in line is told anew so often
+LOOK_SECONDS = 0.05  # between two looks whether the turn has come
 GOODBYE_SECONDS = 2.0  # for a relieved model to be closed when the desk is; its answers were stopped before
 
 
@@ -105,14 +107,19 @@ class Desk:
                 raise WordsError("The message is empty. Write a question.")
             parent = path[-1].id if path else ""
             path.append(sign(Message(new_id(), conversation, parent, "user", text, _now()), visitor))
-        with self._swapping:
-            shift = self._at_work()
-            shift.begin()
+        shift = self.hold()
         try:
             return Answer(shift, visitor, path, controls, siblings=_ids_to_here(replaced))
         except BaseException:
             shift.end()
             raise
+
+    def hold(self) -> Shift:
+        """The shift at work, held for one answer: whoever takes it calls its `end`. Raises ModelError."""
+        with self._swapping:
+            shift = self._at_work()
+            shift.begin()
+        return shift
 
     def close(self) -> None:
         """Lets running answers end, then frees every model."""
@@ -155,6 +162,16 @@ class Answer:
         self._text = ""
         self._message: Message | None = None
         self._let_go = _once(shift.end)
+
+    def in_line(self) -> Iterator[Place]:
+        """Where it stands in line, once a second until its turn; nothing where its turn is at once."""
+        told_at = 0.0
+        while place := self._stream.place:
+            now = time.monotonic()
+            if now - told_at >= LINE_SECONDS:
+                told_at = now
+                yield place
+            time.sleep(LOOK_SECONDS)
 
     def __iter__(self) -> Iterator[str]:
         """The text so far, at most 20 times a second; then `message` is there."""
@@ -206,11 +223,11 @@ class Answer:
             at=_now(),
             model=self.model,
             sampling=asdict(self._sampling),
-            sent=self._sent(self._prompt),
+            sent=self._sent(self._prompt, self._stream.ending),
             ending=asdict(self._stream.ending),
         )
 
-    def _sent(self, prompt: Prompt) -> dict[str, Any]:
+    def _sent(self, prompt: Prompt, ending: Ending) -> dict[str, Any]:
         system_count = 1 if self._controls.system_prompt else 0
         sent = self._chosen[len(self._chosen) - (len(prompt.messages) - system_count) :]
         return {
@@ -218,7 +235,7 @@ class Answer:
             "message_ids": [message.id for message in sent],
             "earlier_turns": sum(message.role == "user" for message in sent[:-1]),
             "truncated_turns": prompt.dropped_turns,
-            "prompt_tokens": len(prompt.tokens),
+            "prompt_tokens": ending.prompt_tokens,  # an endpoint counts them, or nobody does
             "system_prompt": self._controls.system_prompt,
             "siblings": self._siblings,
         }

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.text import clean
 from app.transcript import Message
-from backtalk.engine import CANCELLED, FULL, Sampling
+from backtalk.engine import CANCELLED, FULL, LATE, Limits, Sampling
 from backtalk.errors import WordsError
 
 FULL_HISTORY, LAST_TURNS, NO_HISTORY = "full", "last_n", "off"
@@ -15,6 +15,11 @@ LONGEST_MESSAGE = 32_000  # characters: some 8,000 tokens, more than any model h
 LONGEST_SYSTEM_PROMPT = 4_000
 LONGEST_TITLE = 48
 FRESH_SEED = -1
+EARLY = {
+    CANCELLED: "stopped",
+    FULL: "cut off at the maximum length",
+    LATE: f"stopped after {Limits.answer_seconds / 60:.0f} minutes",
+}
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "last_n": (1, 20),
@@ -85,17 +90,16 @@ def to_send(messages: Sequence[Message], controls: Controls) -> list[Message]:
 def sent_line(answer: Message) -> str:
     """The quiet line under an answer: what was sent, who answered, how fast, and why it ended early."""
     sent, model, ending = answer.sent, answer.model, answer.ending
+    tokens, left_out, speed = sent["prompt_tokens"], sent["truncated_turns"], ending["tokens_per_second"]
     facts = [
-        f"sent: {_sent_turns(sent)}, {sent['prompt_tokens']} tokens",
-        f"{model['name']}, {'base' if model['round'] == 0 else 'round ' + str(model['round'])}",
+        f"sent: {_sent_turns(sent)}" + (f", {tokens} tokens" if tokens else ""),
+        f"{_count(left_out, 'oldest turn')} did not fit" if left_out else "",
+        model["name"] if _is_elsewhere(model) else f"{model['name']}, {_round(model['round'])}",
         model["gguf_sha256"][:8],
+        f"{speed:.0f} tokens/s" if speed else "",
+        EARLY.get(ending["finish_reason"], ""),
     ]
-    if sent["truncated_turns"]:
-        facts.insert(1, f"{_count(sent['truncated_turns'], 'oldest turn')} did not fit")
-    if ending["tokens_per_second"]:
-        facts.append(f"{ending['tokens_per_second']:.0f} tokens/s")
-    early = {CANCELLED: "stopped", FULL: "cut off at the maximum length"}.get(ending["finish_reason"])
-    return " · ".join([*facts, early] if early else facts)
+    return " · ".join(filter(None, facts))
 
 
 def title(messages: Sequence[Message]) -> str:
@@ -107,6 +111,15 @@ def title(messages: Sequence[Message]) -> str:
             return (name or word[:LONGEST_TITLE]) + "…"
         name = f"{name} {word}".strip()
     return name or "New conversation"
+
+
+def _is_elsewhere(model: dict[str, Any]) -> bool:
+    """An endpoint's model has no file here, and nobody knows what it was taught."""
+    return not model["gguf_sha256"]
+
+
+def _round(number: int) -> str:
+    return f"round {number}" if number else "base"
 
 
 def _sent_turns(sent: dict[str, Any]) -> str:

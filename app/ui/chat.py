@@ -2,7 +2,7 @@
 
     enter    a visitor comes in        -> visitor token, state of the model
     status   how is the model?         -> state of the model
-    ask      a question                -> question, text as it grows, signed answer   (queued, streams)
+    ask      a question                -> question, place in line, text as it grows, signed answer   (streams)
     stop     no more of this answer    -> stopped
     open     a kept conversation       -> its answers as HTML, quiet lines, flags
     flag     a vote and its details    -> "saved" once it is on disk
@@ -32,11 +32,13 @@ from app.transcript import visitor as visitor_of
 from app.ui.markdown import render
 from app.ui.shop import is_shop
 from backtalk.attribution import built_with
+from backtalk.engine import Limits
 from backtalk.errors import BacktalkError, TranscriptError, WordsError
 
 Json = dict[str, Any]
 
-ANSWERS_AT_ONCE = 8  # that wait at the desk or stream; the engine itself decides whose turn it is
+BEYOND = 8  # more than the engine lets in: whoever is too many hears so from it, and does not wait unseen
+ANSWERS_AT_ONCE = Limits.live + Limits.queue + BEYOND  # the engine itself decides whose turn it is
 STOPS_KEPT = 256  # a stop may arrive before its answer has begun
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
@@ -102,6 +104,8 @@ class Chat:
         try:
             with self._begun(_object(request)) as (answer, path_title):
                 yield {"question": answer.question.to_json(), "title": path_title, "by": _named(answer.model)}
+                for place in answer.in_line():
+                    yield {"place": place.position, "seconds": round(place.seconds)}
                 for text in answer:
                     yield {"html": render(text)}
                 yield {"answer": answer.message.to_json(), **_shown(answer.message)}

@@ -19,14 +19,15 @@ from starlette.responses import Response
 
 from app.conversation import BOUNDS, LONGEST_MESSAGE, LONGEST_SYSTEM_PROMPT, Controls
 from app.settings import Settings
-from app.ui.chat import Chat
+from app.ui.chat import ANSWERS_AT_ONCE, Chat
 from app.ui.door import Door
 from app.ui.words import read_words
 from feedback.taxonomy import FITTING, Taxonomy, taxonomy
 
 FOLDER = Path(__file__).parent
 WEB = FOLDER / "web"
-MOST_WAITING = 32  # questions in the queue; more are asked to come back in a moment
+MOST_WAITING = 32  # questions before the engine's own line; more are asked to come back in a moment
+THREADS = ANSWERS_AT_ONCE + 40  # each answer takes one, and what is answered at once must find one free
 MOST_REASONS = 4
 PAPER, PAPER_DARK = "#faf8f4", "#171614"  # --paper of page.css
 FONT = ["system-ui", "sans-serif"]  # names only: a font of the visitor's machine, nothing is fetched
@@ -43,6 +44,7 @@ def build(chat: Chat, settings: Settings) -> gr.Blocks:
             apply_default_css=False,
         )
         chat.endpoints()
+    blocks.max_threads = THREADS  # read by the queue, and at the start
     return blocks.queue(max_size=MOST_WAITING)
 
 

@@ -1,16 +1,19 @@
 """Answers at the desk: signed, recorded whole, stopped at once, refused calmly."""
 
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+import llama_cpp
 import pytest
 
 from app.answering import FAILED, Desk
 from app.conversation import Controls
 from app.transcript import verify
-from backtalk.errors import ContextError, ModelError, WordsError
+from backtalk.engine import Limits, load
+from backtalk.errors import BusyError, ContextError, ModelError, WordsError
 from backtalk.files import sha256_of
-from backtalk.models import MINI
+from backtalk.models import MINI, resolve
 
 GREEDY = Controls(temperature=0)
 VISITOR, HERE = "visitor1", "conversation1"
@@ -115,3 +118,24 @@ def test_a_broken_model_file_fails_with_a_sentence_and_the_desk_keeps_saying_it(
     assert desk.state == FAILED
     with pytest.raises(ModelError, match="a GGUF model was wanted"):
         desk.ask(VISITOR, HERE, [], "hello", GREEDY)
+
+
+def test_who_has_to_wait_is_told_the_place_in_line_and_who_is_too_many_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_compute, compute = Event(), llama_cpp.llama_decode
+    monkeypatch.setattr(llama_cpp, "llama_decode", lambda *call: may_compute.wait(60) and compute(*call))
+    desk = Desk(lambda: load(resolve("mini"), 512, 1, Limits(live=1, queue=1))).start()
+    assert desk.wait(60), desk.reason
+    first = desk.ask(VISITOR, HERE, [], "hi", GREEDY)
+    second = desk.ask("visitor2", HERE, [], "hello", GREEDY)
+    places = second.in_line()
+    assert next(places).position == 1
+    with pytest.raises(BusyError, match="waiting already"):
+        desk.ask("visitor3", HERE, [], "hello", GREEDY)
+    may_compute.set()
+    list(first)
+    assert {place.position for place in places} <= {1}
+    *_, text = second
+    assert text and second.message.ending["finish_reason"] == "stop"
+    desk.close()

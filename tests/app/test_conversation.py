@@ -64,6 +64,15 @@ def answer(**changes: Any) -> Message:
             "sent: 3 earlier turns, 412 tokens · mini, base · 1a2b3c4d · 812 tokens/s · "
             "cut off at the maximum length",
         ),
+        (
+            {"ending": {"finish_reason": "time"}},
+            "sent: 3 earlier turns, 412 tokens · mini, base · 1a2b3c4d · 812 tokens/s · "
+            "stopped after 5 minutes",
+        ),
+        (
+            {"model": {"name": "far", "gguf_sha256": ""}, "sent": {"prompt_tokens": 0}},
+            "sent: 3 earlier turns · far · 812 tokens/s",
+        ),
     ],
 )
 def test_the_quiet_line_tells_what_was_sent_and_who_answered(changes: dict[str, Any], line: str) -> None:

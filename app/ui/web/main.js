@@ -129,8 +129,8 @@ function showModel(state) {
   const place = byId("model");
   const { name, round, gguf_sha256: sha, built_with: builtWith, shop } = state.model ?? {};
   const roundWords = roundOf({ round });
-  const text = !reached ? words.unreachable : state.state === "ready" ? `${name} · ${roundWords}` : words[state.state];
-  if (place.textContent !== text) place.replaceChildren(reached && state.state === "ready" ? whoAnswers(name, roundWords) : text);
+  const text = !reached ? words.unreachable : state.state !== "ready" ? words[state.state] : sha ? `${name} · ${roundWords}` : name;
+  if (place.textContent !== text) place.replaceChildren(reached && state.state === "ready" && sha ? whoAnswers(name, roundWords) : text);
   place.dataset.state = reached ? state.state : "failed";
   place.title = sha ? say("model_title", { name, round: roundWords, sha: sha.slice(0, 8) }) : state.reason;
   introduce(shop ?? isShop, builtWith);
@@ -280,6 +280,7 @@ async function answer(question, parent) {
         keep(asked);
         if (isShown()) { named(asked); thread.draw(); thread.toLatest(); box.write(""); }
       }
+      if (step.place && isShown()) thread.waitInLine(step.place, step.seconds);
       if (step.html !== undefined && isShown()) thread.grow(step.html);
       if (step.answer) {
         store.add(asked, step.answer);

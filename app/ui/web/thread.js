@@ -94,9 +94,22 @@ export class Thread {
     speak(words.answering);
   }
 
+  /** The answer waits for its turn: where it stands in line. */
+  waitInLine(place, seconds) {
+    if (!this.pending) return;
+    const text = inLine(place, seconds);
+    if (!this.pending.line) {
+      this.pending.line = h("p", { class: "line" });
+      this.pending.element.append(this.pending.line);
+      speak(text);
+    }
+    this.pending.line.textContent = text;
+  }
+
   grow(html) {
     if (!this.pending) return;
     const follow = this.#isNearEnd();
+    this.pending.line?.remove();
     this.pending.text.innerHTML = html;  // rendered by our server, which lets no HTML of anybody through
     if (follow) this.toLatest();
   }
@@ -337,6 +350,12 @@ export class Thread {
     const again = h("button", { type: "button", class: "plain", icon: "again", onclick: () => this.actions.regenerate() }, words.ask_again);
     return h("div", { class: "turn no-answer" }, h("p", {}, this.fault || words.no_answer), again);
   }
+}
+
+function inLine(place, seconds) {
+  if (seconds < 1) return say("in_line", { place });
+  if (seconds < 90) return say("in_line_seconds", { place, count: seconds < 10 ? Math.max(2, seconds) : 5 * Math.round(seconds / 5) });
+  return say("in_line_minutes", { place, count: Math.round(seconds / 60) });
 }
 
 function heading(text) {

@@ -14,16 +14,21 @@ from app.flagging import Flagging
 from app.settings import Settings
 from app.ui.chat import Chat
 from app.ui.page import build, serve_page
-from backtalk.engine import CANCELLED, STOPPED, Ending, Sampling
+from backtalk.engine import CANCELLED, STOPPED, Ending, Limits, Place, Sampling
+from backtalk.engine.metrics import Metrics
+from backtalk.errors import BusyError
 from backtalk.models import Model
 from backtalk.prompt import Message, Prompt
 
 JSON = {"content-type": "application/json"}
+MEETING = threading.Barrier(Limits.live + Limits.queue)
 ANSWER = "It is **on its way**. <script>alert(1)</script>"
 
 
 class ScriptedEngine:
-    """Says ANSWER, word by word; asked to "wait" it goes on until it is cancelled."""
+    """Says ANSWER, word by word; asked to "wait" it goes on until it is cancelled, asked to "meet" until as
+    many answers are written at once as an engine takes and lets wait.
+    """
 
     name, threads, context, template_sha256 = "scripted", 1, 2048, "0" * 64
     model = Model("scripted", Path("scripted-Q8_0.gguf"), "1" * 64)
@@ -32,7 +37,12 @@ class ScriptedEngine:
         return Prompt(list(range(10 * len(messages))), list(messages), 0)
 
     def stream(self, prompt: Prompt, sampling: Sampling, visitor: str = "") -> "ScriptedStream":
+        if prompt.messages[-1]["content"] == "busy":
+            raise BusyError("64 questions are waiting already.")
         return ScriptedStream(prompt)
+
+    def metrics(self) -> Metrics:
+        return Metrics(queued=3)
 
     def close(self) -> None:
         pass
@@ -41,10 +51,17 @@ class ScriptedEngine:
 class ScriptedStream:
     def __init__(self, prompt: Prompt):
         self._prompt, self._cancelled = prompt, threading.Event()
+        self._places = [Place(3, 20.4)] if "in line" in prompt.messages[-1]["content"] else []
+
+    @property
+    def place(self) -> Place | None:
+        return self._places.pop() if self._places else None
 
     def __iter__(self) -> Iterator[str]:
         for word in ANSWER.split(" "):
             yield word + " "
+        if "meet" in self._prompt.messages[-1]["content"]:
+            MEETING.wait(60)
         if "wait" in self._prompt.messages[-1]["content"]:
             self._cancelled.wait(30)
 

@@ -9,9 +9,16 @@ from typing import Any
 import pytest
 
 from app.answering import Desk
+from app.ui.chat import ANSWERS_AT_ONCE
+from backtalk.engine import Limits
 from backtalk.errors import ModelError
 from backtalk.files import write_jsonl
 from backtalk.models import Model
+
+
+def begun(visitor: Any, request: dict[str, Any]) -> str:
+    """Asks; the answer is written whether or not anybody reads it."""
+    return visitor.client.post("/gradio_api/call/ask", json={"data": [request]}).json()["event_id"]
 
 
 def test_an_answer_streams_and_ends_signed(visitor: Any) -> None:
@@ -57,12 +64,19 @@ def test_nobody_stops_another_visitors_answer(visitor: Any) -> None:
     assert visitor.ask("Where is it?")["answer"]["ending"]["finish_reason"] == "stop"
 
 
+def test_as_many_answers_stream_side_by_side_as_the_engine_takes_and_lets_wait(visitor: Any) -> None:
+    request = visitor.known(question="meet the others")
+    names = [f"meeting-{number}" for number in range(Limits.live + Limits.queue)]
+    events = [begun(visitor, {**request, "request": name}) for name in names]
+    assert all("answer" in list(visitor.follow(event))[-1] for event in events)
+
+
 def test_a_flag_is_saved_while_every_place_at_the_desk_is_taken(visitor: Any) -> None:
     answer = visitor.ask("Where is it?")["answer"]
     request = visitor.known(question="wait for me", messages=[])
-    names = [f"waiting-{number}" for number in range(12)]
+    names = [f"waiting-{number}" for number in range(ANSWERS_AT_ONCE)]
     for name in names:
-        visitor.client.post("/gradio_api/call/ask", json={"data": [{**request, "request": name}]})
+        begun(visitor, {**request, "request": name})
     saved = visitor.run("flag", **visitor.known(message=answer["id"], choice={"verdict": "good"}))
     for name in names:
         visitor.run("stop", visitor=visitor.token, request=name)
@@ -207,3 +221,13 @@ def test_the_state_says_what_the_models_licence_wants_said(
     answer = open_page(desk).post("/gradio_api/run/status", json={"data": [{}]})
     assert answer.json()["data"][0]["model"]["built_with"] == "Built with Llama"
     assert visitor.run("status")["model"]["built_with"] == ""
+
+
+def test_the_page_is_told_the_place_in_line(visitor: Any) -> None:
+    steps = list(visitor.begin("stand in line"))
+    assert steps[1] == {"place": 3, "seconds": 20}
+    assert steps[-1]["answer"]["ending"]["finish_reason"] == "stop"
+
+
+def test_a_full_line_is_one_sentence_and_takes_no_question(visitor: Any) -> None:
+    assert list(visitor.begin("busy")) == [{"error": "64 questions are waiting already."}]
