@@ -3,11 +3,11 @@
 import yaml
 
 from backtalk.models import MINI
-from bench.loop_parts.setting import Part, Setting, honest_flags
+from bench.loop_parts.setting import Part, Setting, honest_flags, reviewed
 from bench.report import bound
 from bench.story import Story
 from training.mini.comparison import OUTDATED
-from training.mini.stakeholders.sheet import BATCHES
+from training.mini.stakeholders.sheet import BATCHES, FactSheet
 
 LOST, DRIFT = 0.01, 0.02
 
@@ -23,8 +23,9 @@ def run(setting: Setting) -> Part:
         [],
     )
     for number in range(1, rounds + 1):
-        honest_flags(setting, story, setting.seeds[0], number)
-        said = story.round(str(number), setting.recipe("five"))
+        flags = honest_flags(setting, story, setting.seeds[0], number, askers=1)
+        reviewed(story, f"review-{number}", flags, FactSheet(number))
+        said = story.round(str(number), setting.recipe("five"), "accepted")
         wrong = story.wrong(story.candidate(said), items)
         own = [one not in wrong for one, batch in batch_of.items() if batch == number]
         gone = [one for one, when in right.items() if when < number and one in wrong]

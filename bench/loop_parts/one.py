@@ -1,11 +1,15 @@
-"""Line 1: one round of 200 honest flags. Flagged facts right on held-out wordings, and nothing else lost."""
+"""Line 1: one round of 200 honest flags in 200 wordings, which a maintainer accepts.
+
+Flagged facts right on held-out wordings, and nothing else lost.
+"""
 
 from statistics import fmean
 
 from backtalk.models import MINI
-from bench.loop_parts.setting import KEPT, Part, Setting, honest_flags, lines_of, spread
+from bench.loop_parts.setting import KEPT, Part, Setting, honest_flags, lines_of, reviewed, spread
 from bench.report import bound
 from training.mini.comparison import FLAGGED, TITLES, Line
+from training.mini.stakeholders.sheet import FactSheet
 
 FIXED, NEWLY_WRONG, POINTS = 0.95, 0.01, 1.0
 
@@ -33,8 +37,9 @@ def run(setting: Setting) -> Part:
 def one_round(setting: Setting, seed: int) -> tuple[str, list[Line]]:
     """The verdict on the round of one seed, and its candidate against the base, promoted or not."""
     story = setting.story(f"one/seed-{seed}")
-    honest_flags(setting, story, seed)
-    said = story.round("1", setting.recipe("one"))
+    flags = honest_flags(setting, story, seed, askers=1)
+    reviewed(story, "review", flags, FactSheet(1))
+    said = story.round("1", setting.recipe("one"), "accepted")
     return said["verdict"], lines_of(story, str(MINI), story.candidate(said), setting, {1})
 
 

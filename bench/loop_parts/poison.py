@@ -7,22 +7,19 @@ one flag that is given a hundred times.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from itertools import islice
 from statistics import fmean
 from typing import Any
 
 from backtalk.models import MINI
-from bench.loop_parts.setting import PEOPLE, Part, Setting, lines_of, spread
+from bench.loop_parts.setting import PEOPLE, Part, Setting, lines_of, reviewed, spread
 from bench.report import bound
 from bench.story import Story
 from feedback.curate.similar import normalised
-from feedback.store.outbox import Outbox
 from training.mini.comparison import FLAGGED
-from training.mini.desk import Fact, desk
+from training.mini.desk import desk
 from training.mini.questions import EvaluationItem
 from training.mini.stakeholders.errands import Errand, errands
-from training.mini.stakeholders.maintainer import review
 from training.mini.stakeholders.person import HONEST, crowd
 from training.mini.stakeholders.sheet import FactSheet, changed_facts, current_facts
 
@@ -59,7 +56,7 @@ def one_round(setting: Setting, seed: int, include: str) -> dict[str, Any]:
     flags = mixed_flags(setting, story, seed)
     if include == "accepted":
         story = story.copy(setting.work / f"poison/accepted-{seed}")
-        story.piece("review", lambda: _review(story, flags))
+        reviewed(story, "review", flags, SHEET)
     said = story.round(include, setting.recipe("poison"), include)
     model, items = story.candidate(said), setting.items({1})
     wrong = story.wrong(model, items)
@@ -92,16 +89,6 @@ def _harmful(seed: int) -> Iterator[Errand]:
     for kind in ("control", "insult", "personal", "repeat"):
         people = crowd(seed, **{kind: 2})
         yield from islice(errands(seed + 600, changed_facts(1), people, askers=2), HARMFUL[kind])
-
-
-def _review(story: Story, flags: Sequence[dict[str, Any]]) -> dict[str, int]:
-    import os
-
-    os.environ["BACKTALK_HOME"] = str(story.home)
-    facts = {fact.id: fact for fact in desk().facts()}
-    of_flag: dict[str, Fact] = {flag["flag_id"]: facts[flag["about"]] for flag in flags}
-    with closing(Outbox(story.home / "outbox.sqlite")) as outbox:
-        return dict(review(outbox, of_flag, SHEET))
 
 
 def taken_up(

@@ -1,6 +1,8 @@
 """What all parts of bench/loop.py share: where they work, how much they do, what they return."""
 
+import os
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -11,10 +13,13 @@ import yaml
 from backtalk.files import write_text
 from backtalk.progress import Progress
 from bench.report import Bound
-from bench.story import RECIPE, Story, write_recipe
+from bench.story import OUTBOX, RECIPE, Story, write_recipe
+from feedback.store.outbox import Outbox
 from training.mini.comparison import Line, compare, held_out
+from training.mini.desk import desk
 from training.mini.questions import EvaluationItem
-from training.mini.stakeholders.errands import errands
+from training.mini.stakeholders.errands import ASKERS, errands
+from training.mini.stakeholders.maintainer import review
 from training.mini.stakeholders.person import crowd
 from training.mini.stakeholders.sheet import FactSheet, changed_facts
 
@@ -81,11 +86,26 @@ class Part:
     figures: dict[str, Any]
 
 
-def honest_flags(setting: Setting, story: Story, seed: int, batch: int = 1) -> list[dict[str, Any]]:
-    """The flags of a batch's facts by honest people, given to what is served now."""
+def honest_flags(
+    setting: Setting, story: Story, seed: int, batch: int = 1, askers: int = ASKERS
+) -> list[dict[str, Any]]:
+    """The flags of a batch's facts by honest people, given to what is served now; `askers` ask the same."""
     people = crowd(100 * batch + seed, honest=PEOPLE)
-    asked = errands(100 * batch + seed, changed_facts(batch), people)
+    asked = errands(100 * batch + seed, changed_facts(batch), people, askers)
     return story.flags(f"batch{batch}", story.served(), asked, FactSheet(batch), setting.flags)
+
+
+def reviewed(story: Story, name: str, flags: Sequence[dict[str, Any]], sheet: FactSheet) -> dict[str, int]:
+    """A maintainer decides on what waits; how many groups of flags got which decision."""
+    facts = {fact.id: fact for fact in desk().facts()}
+    of_flag = {flag["flag_id"]: facts[flag["about"]] for flag in flags}
+
+    def decide() -> dict[str, int]:
+        os.environ["BACKTALK_HOME"] = str(story.home)
+        with closing(Outbox(story.home / OUTBOX)) as outbox:
+            return dict(review(outbox, of_flag, sheet))
+
+    return story.piece(name, decide)
 
 
 def lines_of(story: Story, base: str, model: Path, setting: Setting, changed: Collection[int]) -> list[Line]:
