@@ -19,6 +19,7 @@ from backtalk import hub
 from backtalk.errors import BacktalkError, FlagError
 from backtalk.home import has_lasting_secret, home, on_space, secret
 from feedback import schema
+from feedback.hub.segment import Segments
 from feedback.hub.sync import Sync
 from feedback.hub.volume import mounted
 from feedback.rights.consenting import flags_given, follow_consent, is_same
@@ -139,6 +140,14 @@ class Flagging:
             name: self._receipts.of(schema.flag_id(contributor, name)) for name in message_ids[:MOST_RECEIPTS]
         }
         return {name: receipt for name, receipt in found.items() if receipt}
+
+    def numbers(self) -> dict[str, int]:
+        """How many flags are here and how many events wait; nothing where flagging is off."""
+        if self._outbox is None:
+            return {}
+        counts, course = self._outbox.counts(), Segments(self._outbox).course()
+        waiting = sum(course.waiting.values())
+        return {"standing": counts.standing, "unsealed": counts.unsealed, "waiting": waiting}
 
     def close(self) -> None:
         """Sends what is left, if the Hub answers within ten seconds; the rest goes at the next start."""

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from app.key import Key, read_key
 from app.settings import Settings
 from backtalk.config import add_flags, from_sources
 from backtalk.errors import WordsError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from app.answering import Desk
+    from app.beside import Beside
     from app.follow import Follower
     from app.ui.chat import Chat
 
@@ -49,6 +51,7 @@ def serve(settings: Settings) -> int:
     from app.ui.waiting import WaitingRoom
     from app.ui.words import read_words
 
+    key = read_key(settings.api_key_file)
     for number in SIGNALS:
         signal.signal(number, leave_at_once)
     with listen(settings.host, settings.port) as listener:
@@ -57,8 +60,8 @@ def serve(settings: Settings) -> int:
         follower = follow(desk, settings)
         threading.Thread(target=tell_state, args=(desk, follower is not None), daemon=True).start()
         with WaitingRoom(listener, read_words()):
-            chat = open_chat(desk)
-            server = web_server(chat, settings)
+            chat, beside = open_chat(desk, settings, key)
+            server = web_server(chat, settings, beside)
         try:
             run_until_signal(server, listener, chat.stop_all)
         finally:
@@ -83,12 +86,16 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def open_chat(desk: "Desk") -> "Chat":
-    """The chat at a desk; what it imports takes seconds, which is why that is done here."""
+def open_chat(desk: "Desk", settings: Settings, key: Key | None) -> "tuple[Chat, Beside]":
+    """The chat at a desk, and what is served beside it; what they import takes seconds, which is why that is
+    done here.
+    """
+    from app.beside import beside_page
     from app.flagging import Flagging
     from app.ui.chat import Chat
 
-    return Chat(desk, Flagging.at_home().start_sending())
+    flagging = Flagging.at_home().start_sending()
+    return Chat(desk, flagging), beside_page(desk, flagging, settings, key)
 
 
 def follow(desk: "Desk", settings: Settings) -> "Follower | None":
@@ -100,12 +107,12 @@ def follow(desk: "Desk", settings: Settings) -> "Follower | None":
     return Follower(desk, pointer, settings.context, settings.threads).start() if pointer else None
 
 
-def web_server(chat: "Chat", settings: Settings) -> "uvicorn.Server":
+def web_server(chat: "Chat", settings: Settings, beside: "Beside") -> "uvicorn.Server":
     import uvicorn
 
     from app.ui.page import build, serve_page
 
-    app = serve_page(build(chat, settings), settings)
+    app = serve_page(build(chat, settings), settings, beside)
     return uvicorn.Server(
         uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GOODBYE_SECONDS, lifespan="on")
     )

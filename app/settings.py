@@ -19,6 +19,12 @@ class Settings:
     history: Literal["full", "last_n", "off"] = knob("full", "what a new visitor's history switch says")
     context: int = knob(8192, "tokens that the model may hold at once, where it was trained for as many")
     threads: int = knob(0, "threads that compute; 0 is the cores that this process may use")
+    metrics: bool = knob(
+        False, "numbers for Prometheus at /metrics, with no word of a visitor; where there is a key, with it"
+    )
+    api_key_file: str = knob(
+        "", "a file with the key that opens /v1/chat/completions to programs; BACKTALK_API_KEY does the same"
+    )
     dev: bool = knob(False, "read the page's style and script anew at each load")
 
     def __post_init__(self) -> None:

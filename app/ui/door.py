@@ -38,10 +38,18 @@ Json = dict[str, Any]
 
 
 class Door:
-    """ASGI middleware. `endpoints`: name to "call" (queued) or "run"; `early`: files the page soon needs."""
+    """ASGI middleware. `endpoints`: name to "call" (queued) or "run"; `early`: files the page soon needs;
+    `beside`: what is answered beside the page, by method and path.
+    """
 
-    def __init__(self, app: ASGIApp, endpoints: Mapping[str, str], early: Sequence[str] = ()):
-        self._app, self._endpoints = app, endpoints
+    def __init__(
+        self,
+        app: ASGIApp,
+        endpoints: Mapping[str, str],
+        early: Sequence[str] = (),
+        beside: Mapping[tuple[str, str], ASGIApp] | None = None,
+    ):
+        self._app, self._endpoints, self._beside = app, endpoints, beside or {}
         self._early = [(b"link", ", ".join(_preload(file) for file in early).encode())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,14 +57,16 @@ class Door:
             await self._app(scope, receive, send)
             return
         way_in = _way_in(scope["method"], scope["path"])
-        if way_in is None:
+        if other := self._beside.get((scope["method"], scope["path"])):
+            await self._pass_on(other, scope, receive, send)
+        elif way_in is None:
             await _say(send, 404, "There is nothing at this address. The page is at /.")
         elif scope["path"] == "/health":
             await _answer(send, 200, {"status": "ok"})
         elif scope["method"] == "POST":
             await self._let_in(way_in, scope, receive, send)
         else:
-            await self._pass_on(scope, receive, send)
+            await self._pass_on(self._app, scope, receive, send)
 
     async def _let_in(self, way_in: re.Match[str], scope: Scope, receive: Receive, send: Send) -> None:
         body = await _read(receive)
@@ -68,7 +78,7 @@ class Door:
         except ValueError as fault:
             await _say(send, 422, str(fault))
             return
-        await self._pass_on(scope, _replay(json.dumps({"data": data}).encode(), receive), send)
+        await self._pass_on(self._app, scope, _replay(json.dumps({"data": data}).encode(), receive), send)
 
     def _checked(self, way_in: re.Match[str], headers: Mapping[bytes, bytes], body: bytes) -> list[Json]:
         """The one object that an endpoint takes; what else Gradio would understand stays outside."""
@@ -89,11 +99,13 @@ class Door:
             raise ValueError(f'The endpoint {name} takes {{"data": [{{...}}]}}: a list with one object.')
         return data
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass_on(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         guard = _Guard(send, [*HEADERS, *(self._early if scope["path"] == "/" else ())])
         try:
-            await self._app(scope, receive, guard)
-        except Exception as fault:  # Gradio has answered already or never will; say it once, calmly
+            await app(scope, receive, guard)
+        except (
+            Exception
+        ) as fault:  # whoever is behind has answered already or never will; say it once, calmly
             print(f"A request to {scope['path']} failed: {fault!r}", file=sys.stderr)
             await guard.close()
 

@@ -8,6 +8,7 @@ Promise: the app serves the page, its own files and Gradio's queue behind one do
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -16,6 +17,7 @@ import gradio as gr
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from app.conversation import BOUNDS, LONGEST_MESSAGE, LONGEST_SYSTEM_PROMPT, Controls
 from app.settings import Settings
@@ -48,8 +50,10 @@ def build(chat: Chat, settings: Settings) -> gr.Blocks:
     return blocks.queue(max_size=MOST_WAITING)
 
 
-def serve_page(blocks: gr.Blocks, settings: Settings) -> FastAPI:
-    """The web app: our own files beside Gradio, and the door before both."""
+def serve_page(
+    blocks: gr.Blocks, settings: Settings, beside: Mapping[tuple[str, str], ASGIApp] | None = None
+) -> FastAPI:
+    """The web app: our own files beside Gradio, and the door before both; `beside`: see Door."""
     app = FastAPI(openapi_url=None)
     folder = files_at(settings)
     app.mount(f"/{folder}", Files(WEB, "no-store" if settings.dev else "max-age=31536000, immutable"))
@@ -70,7 +74,7 @@ def serve_page(blocks: gr.Blocks, settings: Settings) -> FastAPI:
     )
     endpoints = {str(fn.api_name): "call" if fn.queue else "run" for fn in blocks.fns.values()}
     early = sorted(f"{folder}/{path.name}" for path in WEB.iterdir() if path.suffix in (".css", ".js"))
-    app.add_middleware(Door, endpoints=endpoints, early=early)
+    app.add_middleware(Door, endpoints=endpoints, early=early, beside=beside)
     return app
 
 

@@ -10,7 +10,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.answering import Desk
+from app.beside import beside_page
 from app.flagging import Flagging
+from app.key import Key
 from app.settings import Settings
 from app.ui.chat import Chat
 from app.ui.page import build, serve_page
@@ -128,12 +130,13 @@ def open_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     """open_page(desk) serves the page in this process, with an outbox of its own."""
     clients: list[TestClient] = []
 
-    def open_page(desk: Desk, **settings: Any) -> TestClient:
+    def open_page(desk: Desk, key: str = "", **settings: Any) -> TestClient:
         knobs = Settings(**settings)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("BACKTALK_HOME", str(tmp_path_factory.mktemp("home")))
             flagging = Flagging.at_home()
-        app = serve_page(build(Chat(desk, flagging), knobs), knobs)
+        beside = beside_page(desk, flagging, knobs, Key(key) if key else None)
+        app = serve_page(build(Chat(desk, flagging), knobs), knobs, beside)
         clients.append(TestClient(app, raise_server_exceptions=False).__enter__())
         return clients[-1]
 

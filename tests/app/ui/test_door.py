@@ -1,9 +1,11 @@
 """What the page's server lets in, and what goes out."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from app.answering import Desk
 from backtalk import __file__ as package
 
 
@@ -17,6 +19,9 @@ from backtalk import __file__ as package
         ("POST", "/gradio_api/component_server"),
         ("POST", "/gradio_api/queue/join"),
         ("GET", "/monitoring"),
+        ("GET", "/metrics"),
+        ("GET", "/v1/models"),
+        ("POST", "/v1/chat/completions"),
         ("GET", "/docs"),
         ("GET", "/page/%2e%2e/page.py"),
         ("DELETE", "/"),
@@ -87,3 +92,17 @@ def test_a_request_without_end_is_refused(client: Any) -> None:
 
 def test_health_is_answered_at_once(client: Any) -> None:
     assert client.get("/health").json() == {"status": "ok"}
+
+
+def test_what_the_settings_ask_for_is_open_beside_the_page(
+    open_page: Callable[..., Any], scripted_desk: Desk
+) -> None:
+    client = open_page(scripted_desk, key="0123456789abcdef", metrics=True)
+    shown = {"Authorization": "Bearer 0123456789abcdef"}
+    metrics = client.get("/metrics", headers=shown)
+    assert "backtalk_queued 3" in metrics.text and metrics.headers["x-content-type-options"] == "nosniff"
+    asked = {"messages": [{"role": "user", "content": "Where is it?"}]}
+    answer = client.post("/v1/chat/completions", json=asked, headers=shown).json()
+    assert answer["choices"][0]["message"]["content"].startswith("It is **on its way**")
+    assert client.post("/v1/chat/completions", json=asked).status_code == 401
+    assert client.get("/").status_code == 200
