@@ -17,7 +17,7 @@ from threading import Event, Thread
 
 from app.answering import GOODBYE_SECONDS, READY, Desk
 from app.serving import Serving
-from backtalk.engine import Engine, Sampling
+from backtalk.engine import Engine, Limits, Sampling
 from backtalk.engine import load as load_engine
 from backtalk.errors import BacktalkError, ModelError, NetworkError
 from backtalk.memory import free_bytes, serving_bytes
@@ -118,11 +118,21 @@ class Follower:
         print(f"Now answering: {_called(model)}.{ends}", flush=True)
 
     def _check_room(self, model: Model) -> None:
-        free, wanted = free_bytes(), serving_bytes(model.path, self._context)
-        if free is not None and wanted > free:
+        """The engine takes what one conversation needs at least, and what several need where it is free."""
+        free = free_bytes()
+        if free is None:
+            return
+        of_one, of_all = needs(model, self._context)
+        if of_one > free:
             raise NoRoom(
-                f"{_called(model)} takes about {_mebibytes(wanted)} beside the model that answers, and "
+                f"{_called(model)} takes at least {_mebibytes(of_one)} beside the model that answers, and "
                 f"{_mebibytes(free)} are free. Free some memory, or start with a smaller --context."
+            )
+        if of_all > free:
+            self._tell_once(
+                ("crowded", model),
+                f"{_called(model)} would take {_mebibytes(of_all)} for {Limits.live} conversations at once, "
+                f"and {_mebibytes(free)} are free: fewer are answered side by side, and longer ones wait.",
             )
 
     def _is_answering(self, said: Said) -> bool:
@@ -136,8 +146,12 @@ class Follower:
     def _complain(self, what: Hashable, sentence: str, again: bool) -> None:
         """Once, however often it is found."""
         if what not in self._told:
-            self._told.add(what)
             self._serving.refuses(sentence, again)
+        self._tell_once(what, sentence)
+
+    def _tell_once(self, what: Hashable, sentence: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
             print(sentence, file=sys.stderr, flush=True)
 
     def _what_stays(self) -> str:
@@ -150,6 +164,17 @@ class Follower:
         while not self._stopping.is_set():
             self.look()
             self._stopping.wait(self._pointer.seconds)
+
+
+def needs(model: Model, context: int) -> tuple[int, int]:
+    """Bytes that an engine takes for one conversation, its least, and for as many as it answers at once."""
+    from backtalk.engine.weights import MOST_CELLS
+
+    empty, of_one = serving_bytes(model.path, 0), serving_bytes(model.path, context)
+    of_token = serving_bytes(model.path, 1) - empty
+    longest = (of_one - empty) // of_token if of_token else 0
+    cells = max(longest, min(Limits.live * longest, MOST_CELLS))
+    return of_one, empty + cells * of_token
 
 
 def warm_up(engine: Engine) -> None:

@@ -4,16 +4,19 @@
 
 The port is taken first, so that a port in use is said at once and the first visitor sees a page while the
 rest is imported; the model loads beside it. Without --model, or with `promoted`, what is promoted later takes
-over between two answers. Where a dataset and a token are set, flags go there in the
-background. SIGTERM and Ctrl-C end it with exit code 0, after a last flush of at most ten seconds.
+over between two answers. Where a dataset and a token are set, flags go there in the background. Where a key
+is given, programs may ask at /v1/chat/completions. SIGTERM and Ctrl-C end it with exit code 0, after a last
+flush of at most ten seconds.
 """
 
 import errno
+import os
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -30,12 +33,15 @@ if TYPE_CHECKING:
     from app.beside import Beside
     from app.follow import Follower
     from app.ui.chat import Chat
+    from backtalk.engine import Engine
 
 GOODBYE_SECONDS = 1  # for streams to end; then their connections are closed
 BACKLOG = 128
 PORTS_TRIED = 20
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 ANYWHERE = ("0.0.0.0", "::")
+PAGES = Path("/proc/self/statm")
+MB = 2**20
 
 
 def main(argv: list[str]) -> int:
@@ -149,7 +155,28 @@ def tell_state(desk: "Desk", follows: bool) -> None:
         print(f"{desk.reason} The page stays open and says so.", file=sys.stderr, flush=True)
         return
     stays = "" if follows else " It stays, whatever is promoted: --model names it."
-    print(f"The model {desk.engine.model.name} is ready.{stays}", flush=True)
+    print(f"The model {desk.engine.model.name} is ready{what_it_takes(desk.engine)}.{stays}", flush=True)
+
+
+def what_it_takes(engine: "Engine") -> str:
+    """How many threads compute, and the memory that is in use now that it is loaded, as far as is known."""
+    from backtalk.memory import free_bytes
+
+    if engine.model.endpoint:
+        return ", on another server"
+    used, free = memory_in_use(), free_bytes()
+    threads = f": {engine.threads} thread{'s' * (engine.threads != 1)}"
+    return threads + (
+        f", {used / MB:,.0f} MB of memory in use and {free / MB:,.0f} MB free" if used and free else ""
+    )
+
+
+def memory_in_use() -> int:
+    """Bytes of RAM that this process holds; 0 where the system does not tell."""
+    try:
+        return int(PAGES.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def address(settings: Settings) -> str:

@@ -37,7 +37,7 @@ class Serving:
         self._model = {
             "name": model.name,
             "round": model.round,
-            "file": str(model.path),
+            "file": "" if model.endpoint else str(model.path),
             "repo": model.repo,
             "revision": model.revision,
             "sha256": model.sha256,

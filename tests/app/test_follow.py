@@ -15,12 +15,12 @@ import pytest
 
 from app.answering import FAILED, Desk
 from app.conversation import Controls
-from app.follow import Follower
+from app.follow import Follower, needs
 from backtalk import memory
-from backtalk.engine import Engine, load
+from backtalk.engine import Engine, Limits, load
 from backtalk.files import read_json, sha256_of, write_json
 from backtalk.home import home
-from backtalk.models import MINI, Model
+from backtalk.models import MINI, Model, resolve
 from backtalk.promoted import PointerOnHub, pointer_of
 from tests.hub.server import Hub
 
@@ -187,6 +187,19 @@ def test_without_room_in_memory_the_old_model_stays_and_the_new_one_is_tried_aga
     assert said.count("\n") == 1 and "10 MiB are free" in said and watched.refused["again"]
     monkeypatch.setattr("app.follow.free_bytes", memory.free_bytes)
     assert watched.look() == "mini-1" and watched.refused == {}
+
+
+def test_where_memory_is_for_few_conversations_the_new_model_comes_and_it_is_said_once(
+    watch: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_one, of_all = needs(resolve("mini"), CONTEXT)
+    assert of_all - memory.serving_bytes(MINI, 0) == Limits.live * (of_one - memory.serving_bytes(MINI, 0))
+    watched = watch()
+    promote(1)
+    monkeypatch.setattr("app.follow.free_bytes", lambda: of_one)
+    assert [watched.look(), watched.look()] == ["mini-1", "mini-1"]
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "fewer are answered side by side" in said
 
 
 def test_a_chat_without_a_model_gets_one_when_the_pointer_moves(watch: Any) -> None:

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -117,7 +118,12 @@ def test_a_chat_that_was_started_with_a_file_stays_with_it_and_says_so(
 ) -> None:
     assert follow(desk, Settings(model="mini")) is None
     tell_state(desk, follows=False)
-    assert "It stays, whatever is promoted: --model names it." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "It stays, whatever is promoted: --model names it." in said
+    assert re.match(
+        r"The model mini is ready: 1 thread, [\d,]+ MB of memory in use and [\d,]+ MB free\.", said
+    )
+    assert said.count("\n") == 1
 
 
 def test_a_guest_who_says_nothing_does_not_keep_the_others_waiting() -> None:
