@@ -17,7 +17,7 @@ READY_LINE = ("backtalk_model_ready", "1 while there is a model that answers.")
 FLAGS = {
     "standing": ("backtalk_flags_standing", "Flags on this machine that were not taken back."),
     "unsealed": ("backtalk_flag_events_unsealed", "Events of flags that are in no segment yet."),
-    "waiting": ("backtalk_flag_events_waiting", "Events of flags that may leave and are not on the Hub yet."),
+    "waiting": ("backtalk_flag_events_waiting", "Events of flags under consent that are not on the Hub yet."),
 }
 
 

@@ -1,11 +1,12 @@
-"""Waiting for one's turn: programs take every place, a visitor sees where she stands, they hang up."""
+"""Waiting for one's turn: programs take every place, a visitor sees where she stands, and they hang up."""
 
 import http.client
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from playwright.sync_api import expect
@@ -21,29 +22,49 @@ def begun(port: int) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=100)
     asked = {"messages": [{"role": "user", "content": "Tell me everything."}], "stream": True}
     headers = {"Authorization": f"Bearer {KEY}"}
-    body = json.dumps(asked | {"max_tokens": 4096, "temperature": 1, "seed": 1})
+    body = json.dumps(asked | {"max_tokens": 4096, "temperature": 0})
     connection.request("POST", "/v1/chat/completions", body, headers)
     answer = connection.getresponse()
     assert answer.status == 200 and answer.readline().startswith(b"data: ")
     return answer
 
 
-def test_a_visitor_in_line_sees_the_place_and_is_answered_when_programs_hang_up(
+def waiting(server: Any) -> int:
+    """How many answers wait for their turn, by the server's own numbers."""
+    request = Request(f"{server.url}metrics", headers={"Authorization": f"Bearer {KEY}"})
+    (line,) = (
+        line for line in urlopen(request).read().decode().splitlines() if line.startswith("backtalk_queued ")
+    )
+    return int(line.split()[1])
+
+
+def until_waiting(server: Any, number: int) -> None:
+    deadline = time.monotonic() + 60
+    while waiting(server) != number:
+        assert time.monotonic() < deadline, f"{waiting(server)} answers wait"
+        time.sleep(0.1)
+
+
+def test_a_visitor_in_line_sees_the_place_and_is_answered_when_others_go_away(
     tmp_path: Path,
     new_server: Callable[..., Any],
     open_chat: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("BACKTALK_API_KEY", KEY)
-    server = new_server("--model", str(slow_model(tmp_path / "slow")))
+    server = new_server("--metrics", "--model", str(slow_model(tmp_path / "slow")))
     chat = open_chat(server)
     chat.set("Maximum length", 16)
     programs = [begun(server.port) for _ in range(Limits.live)]
     chat.begin("Hello?")
     expect(chat.page.locator(".pending .line")).to_contain_text("You are number 1 in line")
+    impatient = open_chat(server)
+    impatient.begin("Hello?")
+    expect(impatient.page.locator(".pending .line")).to_contain_text("You are number 2 in line")
+    impatient.page.close()
+    until_waiting(server, 1)
     for program in programs:
         program.close()
     expect(chat.stop).to_have_count(0)
     expect(chat.sent_line(chat.answers.last)).to_contain_text("cut off at the maximum length")
     expect(chat.page.locator(".pending .line")).to_have_count(0)
-    assert b"ok" in urlopen(f"{server.url}health").read()
