@@ -27,6 +27,7 @@ from feedback.curate.agreement import ACCEPTED, AGREED, INCLUDED, NEW
 from feedback.curate.candidate import Candidate
 from feedback.curate.curated import Curated, Fates, write_set
 from feedback.curate.gather import Gathered, add_sources, gather
+from feedback.curate.mend import corrections, mended
 from feedback.curate.replay import Replay, read_replay, saying, wanted
 from feedback.curate.routes import teach
 from feedback.curate.rows import FILES, Rows
@@ -35,7 +36,7 @@ from feedback.curate.split import EVAL, Leak, find_leaks, split, spoken
 from feedback.hub.fetch import sources_at_home
 from feedback.store.decisions import Review
 
-FORMAT = "curated/2"  # raised when the same flags would give other rows
+FORMAT = "curated/3"  # raised when the same flags would give other rows
 WORTH = {ACCEPTED: 0, AGREED: 1, NEW: 2}  # whose spelling and whose flag is kept where several say the same
 MOST_LEAKS_TOLD = 10
 
@@ -102,6 +103,7 @@ def curate(
     if replay_from:
         standing = {flag.flag_id for flag in gathered.standing.values() if not flag.fault}
         replay = read_replay(replay_from, control, standing, settings.seed)
+        _mend(replay, curated)
         replay.drop(saying(replay.rows, _wrong_answers(gathered, curated.fates)), "corrected")
         _take_for_replay(replay, curated, settings)
     _refuse_leaks(find_leaks(_training_prompts(curated), _evaluation_prompts(curated.rows)))
@@ -206,6 +208,21 @@ def _wrong_answers(gathered: Gathered, fates: Fates) -> set[str]:
         or flag.correction
         or (flag.flag_id in reviews and reviews[flag.flag_id].correction)
     }
+
+
+def _mend(replay: Replay, curated: Curated) -> None:
+    """Takes rows that give a corrected answer out of the replay; put right, they are rows of the flags."""
+    known = {name for name, _ in curated.rows.turns("sft")}
+    found = {old: row for old, row in mended(replay.rows, corrections(curated.rows)) if row.id not in known}
+    leaks = find_leaks([(row.id, row.prompt) for row in found.values()], _evaluation_prompts(curated.rows))
+    replay.drop(found, "mended")
+    held_out = {leak.train for leak in leaks}
+    curated.mended = list({row.id: row for row in found.values() if row.id not in held_out}.values())
+    teaches = {name: list(rows) for name, rows in curated.fates.rows.items()}
+    for row in curated.mended:
+        for flag in row.line["flags"]:
+            teaches[flag].append(f"sft:{row.id}")
+    curated.fates.rows = teaches
 
 
 def _take_for_replay(replay: Replay, curated: Curated, settings: Curation) -> None:

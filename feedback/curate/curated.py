@@ -45,6 +45,8 @@ class Curated:
     rows: Rows
     replayed: list[Replayed]
     fates: Fates
+    mended: list[Replayed] = field(default_factory=list)
+    """Rows of the source whose answer is the flags' correction now: they are taught."""
     not_replayed: dict[str, int] = field(default_factory=dict)
     """Rows of the source that may not be replayed, by reason."""
 
@@ -53,13 +55,14 @@ def write_set(
     curated: Curated, gathered: Gathered, recipe: dict[str, Any], inputs: list[dict[str, Any]]
 ) -> tuple[Path, Card]:
     """Writes the set under an id that follows from recipe and content; writing it again changes nothing."""
-    replayed = [row.id for row in curated.replayed]
+    replayed = [row.id for row in (*curated.replayed, *curated.mended)]
     name = sha256(canonical_json([recipe, gathered.digest, replayed])).hexdigest()[:12]
     folder = home() / "curated" / name
     (folder / CARD).unlink(missing_ok=True)  # not finished until the card is written anew
     for file in FILES:
-        more = [row.line for row in curated.replayed] if file == "sft" else []
-        write_jsonl(folder / f"{file}.jsonl", _mixed(list(curated.rows.lines(file)), more))
+        mended, more = ([row.line for row in rows] for rows in (curated.mended, curated.replayed))
+        lines = list(curated.rows.lines(file))
+        write_jsonl(folder / f"{file}.jsonl", _mixed([*lines, *mended], more) if file == "sft" else lines)
     count: Counter[str] = Counter()
     write_jsonl(folder / "manifest.jsonl", _manifest(gathered, curated.fates, count))
     metrics = _metrics(curated, gathered, count)
@@ -125,6 +128,7 @@ def _metrics(curated: Curated, gathered: Gathered, manifest: Counter[str]) -> di
         "flags": len(gathered.standing),
         "rows": {name: curated.rows.count(name) for name in FILES},
         "replayed": len(curated.replayed),
+        "mended": len(curated.mended),
         "not_replayed": curated.not_replayed,
         "used": manifest["used"],
         "unused": {reason: count for reason, count in sorted(manifest.items()) if reason != "used"},

@@ -122,6 +122,14 @@ class Rows:
         """Row id and the flag that its prompt is from, for each row of a file."""
         return ((row.id, row.first) for row in self._rows[name].values())
 
+    def taught(self) -> Iterator[tuple[Candidate, str, list[str]]]:
+        """Each answer that is taught: the first flag on it, what to say, and the flags that say so."""
+        return ((row.first, row.lesson.target, row.flags) for row in self._rows["sft"].values())
+
+    def called_good(self) -> Iterator[str]:
+        """Each answer that a vote of the set calls good."""
+        return (row.lesson.target for row in self._rows["kto"].values() if row.lesson.label == "good")
+
     def _drop_contradictions(self) -> None:
         for key, row in list(self._rows["kto"].items()):
             if self._votes[row.first.item_key, row.first.answer_key].label() != row.lesson.label:

@@ -1,0 +1,90 @@
+"""What flags correct is put right in the rows that are replayed, where it cannot be meant otherwise.
+
+Command: python -m pytest tests/feedback/curate/test_mend.py
+Promise: whole answer, three questions, one correction, nobody who calls it good; the manifest names the rows.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backtalk.files import read_jsonl, write_jsonl
+from feedback.curate.curate import Curation, curate
+from feedback.schema import FlagEvent
+from tests.feedback.events import flag, segment
+
+WRONG, RIGHT = "You have 30 days.", "You have 45 days."
+ASKED = ("How long may I return?", "What is the return window?", "Days to send it back?")
+OTHERS = "Until when can I bring it back?"
+
+
+@dataclass
+class Made:
+    """A set of these events, with two questions of a corpus to replay that give the wrong answer."""
+
+    folder: Path
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        return {row["prompt"][0]["content"]: row for row in read_jsonl(self.folder / "sft.jsonl")}
+
+
+def made(tmp_path: Path, events: list[FlagEvent]) -> Made:
+    corpus = [
+        (OTHERS, "you have 30 days"),
+        ("And with the box?", "You have 30 days. Keep the box."),
+        ("Do you open on Sunday?", "No."),
+    ]
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": asked}],
+            "completion": [{"role": "assistant", "content": said}],
+        }
+        for asked, said in corpus
+    ]
+    write_jsonl(tmp_path / "corpus.jsonl", rows)
+    settings = Curation(include="all", eval_share=0.0, replay_rows=5)
+    return Made(curate(settings, [segment(tmp_path / "flags.jsonl", events)], tmp_path / "corpus.jsonl")[0])
+
+
+def corrected(name: str, question: str, correction: str = RIGHT) -> FlagEvent:
+    return flag(name, "bad", ["outdated"], correction, question=question, answer=WRONG)
+
+
+@pytest.fixture
+def events() -> list[FlagEvent]:
+    return [corrected(f"who{n}", question) for n, question in enumerate(ASKED)]
+
+
+def test_a_row_with_the_corrected_answer_teaches_the_correction(
+    events: list[FlagEvent], tmp_path: Path
+) -> None:
+    found = made(tmp_path, events)
+    row = found.answers[OTHERS]
+    assert row["completion"][0]["content"] == RIGHT
+    assert row["flags"] == sorted(event.flag_id for event in events)
+    assert all(f"sft:{row['id']}" in line["rows"] for line in read_jsonl(found.folder / "manifest.jsonl"))
+
+
+def test_a_longer_answer_is_left_out_and_another_one_stays(events: list[FlagEvent], tmp_path: Path) -> None:
+    answers = made(tmp_path, events).answers
+    assert "And with the box?" not in answers
+    assert answers["Do you open on Sunday?"]["completion"][0]["content"] == "No."
+
+
+def test_two_questions_are_too_few(events: list[FlagEvent], tmp_path: Path) -> None:
+    assert OTHERS not in made(tmp_path, events[:2]).answers
+
+
+def test_two_corrections_of_one_answer_are_no_agreement(events: list[FlagEvent], tmp_path: Path) -> None:
+    other = corrected("zoe", "Return?", "You have 60 days.")
+    assert OTHERS not in made(tmp_path, [*events, other]).answers
+
+
+def test_an_answer_that_somebody_calls_good_is_right_somewhere(
+    events: list[FlagEvent], tmp_path: Path
+) -> None:
+    good = flag("zoe", "good", ["accurate"], question="Boots, how long?", answer=WRONG)
+    assert OTHERS not in made(tmp_path, [*events, good]).answers
