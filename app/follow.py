@@ -76,8 +76,12 @@ class Follower:
         except BacktalkError as fault:
             self._complain(POINTER, f"{fault} {self._what_stays()}", again=True)
             return
-        self._told.discard(POINTER)
+        if POINTER in self._told:
+            self._told.discard(POINTER)
+            self._again_at = 0.0  # what kept the pointer away may have kept its file away as well
         if said == self._settled:
+            self._wanted = None
+            self._serving.stands()
             return
         if said != self._wanted:
             self._wanted, self._again_at, self._pause = said, 0.0, FIRST_PAUSE
@@ -101,6 +105,8 @@ class Follower:
                 traceback.print_exc()
             if self._desk.state == READY or str(fault) != self._desk.reason:
                 self._complain((said, type(fault)), f"{fault} {self._what_stays()}", again=False)
+            else:
+                self._serving.refuses(self._desk.reason, again=False)
             self._settled = said
         else:
             self._settled = said
@@ -144,9 +150,8 @@ class Follower:
         self._serving.is_as_wanted()
 
     def _complain(self, what: Hashable, sentence: str, again: bool) -> None:
-        """Once, however often it is found."""
-        if what not in self._told:
-            self._serving.refuses(sentence, again)
+        """Said once, however often it is found; the file always tells the last one."""
+        self._serving.refuses(sentence, again)
         self._tell_once(what, sentence)
 
     def _tell_once(self, what: Hashable, sentence: str) -> None:

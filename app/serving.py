@@ -3,6 +3,7 @@
     serving = Serving.at_home(follows=".backtalk/promoted.json")
     serving.answers(model)              this model answers from now on
     serving.refuses(sentence, again)    what the pointer names was not taken over
+    serving.stands()                    what passed by itself is over; what was refused for good still is
 
 It is for maintainers, and for commands that wait for a promotion to arrive; a visitor is told by the page.
 """
@@ -28,6 +29,8 @@ class Serving:
     follows: str
     path: Path
     _model: dict[str, Any] = field(default_factory=dict)
+    _refused: dict[str, Any] = field(default_factory=dict)
+    _standing: dict[str, Any] = field(default_factory=dict)  # what was refused until the pointer moves
 
     @staticmethod
     def at_home(follows: str) -> "Serving":
@@ -43,17 +46,26 @@ class Serving:
             "sha256": model.sha256,
             "since": _now(),
         }
-        self._write({})
+        self._write({}, stands=True)
 
     def refuses(self, sentence: str, again: bool) -> None:
         """`again`: it is tried again by itself; else only when the pointer moves."""
-        self._write({"why": sentence, "at": _now(), "again": again})
+        if (sentence, again) != (self._refused.get("why"), self._refused.get("again")):
+            self._write({"why": sentence, "at": _now(), "again": again}, stands=not again)
+
+    def stands(self) -> None:
+        """The pointer says what it said when its model was taken over or refused for good."""
+        if self._refused != self._standing:
+            self._write(self._standing, stands=True)
 
     def is_as_wanted(self) -> None:
         """The pointer names the model that answers."""
-        self._write({})
+        self._write({}, stands=True)
 
-    def _write(self, refused: dict[str, Any]) -> None:
+    def _write(self, refused: dict[str, Any], stands: bool) -> None:
+        self._refused = refused
+        if stands:
+            self._standing = refused
         value = {"format": FORMAT, "follows": self.follows, "model": self._model, "refused": refused}
         try:
             write_json(self.path, value)

@@ -18,6 +18,7 @@ from app.conversation import Controls
 from app.follow import Follower, needs
 from backtalk import memory
 from backtalk.engine import Engine, Limits, load
+from backtalk.errors import NetworkError
 from backtalk.files import read_json, sha256_of, write_json
 from backtalk.home import home
 from backtalk.models import MINI, Model, resolve
@@ -187,6 +188,42 @@ def test_without_room_in_memory_the_old_model_stays_and_the_new_one_is_tried_aga
     assert said.count("\n") == 1 and "10 MiB are free" in said and watched.refused["again"]
     monkeypatch.setattr("app.follow.free_bytes", memory.free_bytes)
     assert watched.look() == "mini-1" and watched.refused == {}
+
+
+@pytest.mark.parametrize("settled", ["answering", "refused"])
+def test_a_look_that_failed_leaves_no_trace_once_the_pointer_can_be_read_again(
+    watch: Any, monkeypatch: pytest.MonkeyPatch, settled: str
+) -> None:
+    def unreachable() -> Any:
+        raise NetworkError("The Hub does not answer.")
+
+    watched = watch()
+    promote(1, **({"file": "gone.gguf"} if settled == "refused" else {}))
+    watched.look()
+    stands = watched.refused
+    assert bool(stands) == (settled == "refused")
+    for _ in range(2):  # a second time nothing is printed, and the file tells it all the same
+        with monkeypatch.context() as away:
+            away.setattr(watched.follower._pointer, "look", unreachable)
+            watched.look()
+            watched.look()
+            assert watched.refused["again"] and "does not answer" in watched.refused["why"]
+        watched.look()
+        assert watched.refused == stands
+
+
+def test_a_pointer_that_comes_back_from_a_model_without_room_ends_the_wait_for_it(
+    watch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = watch()
+    promote(1)
+    watched.look()
+    monkeypatch.setattr("app.follow.free_bytes", lambda: 10 * 2**20)
+    for _ in range(2):
+        promote(2)
+        assert watched.look() == "mini-1" and watched.refused["again"]
+        promote(1)
+        assert watched.look() == "mini-1" and watched.refused == {}
 
 
 def test_where_memory_is_for_few_conversations_the_new_model_comes_and_it_is_said_once(
