@@ -4,8 +4,8 @@
     fixes.of(["f1..."], served=3)      {"f1...": {"round": 3, "status": "fixed", "then": "...", "now": "..."}}
 
 Each round leaves `rounds/N/fixed.jsonl`, one line for a flag. Only the flags that are asked for are told, so
-a visitor learns of their own alone; and only rounds up to the one that answers now count: what was rolled
-back is fixed no longer.
+a visitor learns of their own alone. Only the rounds that the answering model comes from count: each card says
+which round was served before it. A round that was rolled back or stopped by the gate is in nobody's line.
 """
 
 import sys
@@ -15,12 +15,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from backtalk.card import NAME as CARD
 from backtalk.errors import BacktalkError
 from backtalk.files import read_json, read_jsonl
 from backtalk.home import home
 
-NAME = "fixed.jsonl"
-VERDICT, PROMOTE = "verdict.json", "PROMOTE"
+NAME, STATE = "fixed.jsonl", "round.json"
 STATUSES = ("fixed", "still_wrong", "newly_broken")
 
 Json = dict[str, Any]
@@ -35,7 +35,7 @@ class Fixes:
         self._lock = Lock()
 
     def of(self, flags: Iterable[str], served: int) -> dict[str, Json]:
-        """What the latest round up to `served` that knows of a flag made of it, by flag."""
+        """What the latest round that led to `served` and knows of a flag made of it, by flag."""
         wanted, found = set(flags), dict[str, Json]()
         if not wanted:
             return found
@@ -65,21 +65,22 @@ class Fixes:
 
 
 def _rounds(served: int) -> Iterator[tuple[int, Path]]:
-    """The rounds that lead to what is served, the latest first. One that the gate stopped was never served,
-    unless it is the one that answers: then somebody overruled the gate.
-    """
-    folders = [folder for folder in (home() / "rounds").glob("*") if folder.name.isdecimal()]
-    for folder in sorted(folders, key=lambda folder: -int(folder.name)):
-        number = int(folder.name)
-        if number == served or (number < served and _was_promoted(folder)):
-            yield number, folder / NAME
+    """The round that is served, the one that was served before it, and so on down to the first."""
+    while served > 0:
+        folder = home() / "rounds" / str(served)
+        yield served, folder / NAME
+        served = min(_before(folder), served - 1)  # always down, whatever a card says
 
 
-def _was_promoted(folder: Path) -> bool:
-    try:
-        return bool(read_json(folder / VERDICT)["verdict"] == PROMOTE)
-    except (BacktalkError, OSError, KeyError, TypeError):
-        return False
+def _before(folder: Path) -> int:
+    """The round that was served when this one began; 0 where there was none, or where nothing says so."""
+    for name in (CARD, STATE):  # the card is written last, a moment after the promotion
+        try:
+            said = read_json(folder / name)
+            return int(said.get("metrics", said)["current"]["round"])
+        except (BacktalkError, OSError, KeyError, TypeError, ValueError, AttributeError):
+            continue
+    return 0
 
 
 def _rows(path: Path) -> Mapping[str, Json]:
