@@ -81,7 +81,8 @@ class Round:
 
     def _environment(self) -> dict[str, str]:
         more = {"HF_HUB_OFFLINE": "1"} if self.offline else {}
-        return more | ({DATASET: self.recipe.hub.dataset} if self.recipe.hub.dataset else {})
+        dataset = {DATASET: self.recipe.hub.dataset} if self.recipe.hub.dataset else {}
+        return {**os.environ, **more, **dataset}
 
     @property
     def name(self) -> str:

@@ -34,15 +34,15 @@ class Done:
 
 
 def run_verb(
-    words: Sequence[str], log: Path, report: Callable[[str], None], more: Mapping[str, str] | None = None
+    words: Sequence[str], log: Path, report: Callable[[str], None], given: Mapping[str, str] | None = None
 ) -> Done:
-    """Runs `python -m backtalk WORDS` to its end. `more` is added to its environment.
+    """Runs `python -m backtalk WORDS` to its end. `given` is all of its environment (default: ours).
 
     Raises KeyboardInterrupt, after the verb has ended, where Ctrl-C was pressed.
     """
     python = [sys.executable, "-m"]
     command = [*python, "backtalk.round.leash", *python, "backtalk", *words]
-    environment = {**os.environ, **(more or {}), "PYTHONUNBUFFERED": "1"}
+    environment = {**(os.environ if given is None else given), "PYTHONUNBUFFERED": "1"}
     pipe = subprocess.PIPE
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "a", encoding="utf-8") as file:

@@ -41,6 +41,7 @@ BATCH = 1  # of the facts that changed
 ITEMS = 200  # of a row of the table at most
 NOTICED_SECONDS = 120.0  # until the running chat has taken up what was promoted
 GATE_SAID_NO = 3
+OURS = ("BACKTALK_", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "SPACE_")  # what names begin with that lead out
 PICTURE, RESULT = "demo.png", "demo.json"
 SHOWN = 3  # questions that are asked again
 
@@ -54,10 +55,6 @@ class Demo:
     seed: int
     recipe: str
     items: int
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {"BACKTALK_HOME": str(self.folder)}
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
@@ -127,6 +124,16 @@ def _fresh(folder: Path | None) -> Path:
     return folder.resolve()
 
 
+def apart(folder: Path) -> dict[str, str]:
+    """The environment of the demo's processes: their state is in `folder`, and nothing leads out of it.
+
+    Of ours neither datasets, volume and model nor any key are in it: what was invented here must never reach
+    the flags of real people.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    return {**kept, "BACKTALK_HOME": str(folder), "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
+
+
 @contextmanager
 def served(folder: Path) -> Iterator[Server]:
     """A running chat with its state in `folder`; it ends with the block, or with this process."""
@@ -140,7 +147,7 @@ def served(folder: Path) -> Iterator[Server]:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env={**os.environ, "BACKTALK_HOME": str(folder)},
+            env=apart(folder),
             start_new_session=True,
         )
         try:
@@ -169,8 +176,8 @@ def _flag(demo: Demo, guests: Guests, progress: Progress) -> list[Visit]:
 
 
 def _round(demo: Demo, progress: Progress) -> Done:
-    words = ["round", demo.recipe, "--include", "agreed", "--by", "agreement", "--json"]
-    done = run_verb(words, demo.log("round"), progress.report, demo.environment)
+    words = ["round", demo.recipe, "--include", "agreed", "--by", "agreement", "--offline", "--json"]
+    done = run_verb(words, demo.log("round"), progress.report, apart(demo.folder))
     if done.code not in (0, GATE_SAID_NO):
         raise BacktalkError(f"The round did not finish: {done.fault} All of it is in {demo.log('round')}.")
     progress.done(f"demo: the round says {done.said.get('verdict')}: {done.said.get('why')}")

@@ -10,21 +10,43 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backtalk.cli import main
 from backtalk.errors import BacktalkError, NetworkError
+from backtalk.progress import Progress
+from backtalk.round.child import Done
 from backtalk.visitor import Server, Visitor
 from feedback.store.outbox import Outbox
+from training.mini import demo
 from training.mini.comparison import compare, draw, held_out, table
-from training.mini.demo import free_port, served
+from training.mini.demo import Demo, free_port, served
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
+REAL = {
+    "BACKTALK_FLAGS_DATASET": "shop/flags",
+    "BACKTALK_SAFETY_DATASET": "shop/safety",
+    "BACKTALK_MODEL": "hf://shop/desk/promoted.json",
+    "HF_TOKEN": "hf_of_the_shop",
+    "HUGGING_FACE_HUB_TOKEN": "hf_of_the_shop",
+}
+
+
+@pytest.fixture
+def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The volume of a real desk, whose datasets and token are set as well."""
+    (tmp_path / "volume").mkdir()
+    for name, value in (REAL | {"BACKTALK_VOLUME": str(tmp_path / "volume")}).items():
+        monkeypatch.setenv(name, value)
+    return tmp_path / "volume"
+
+
 def test_a_visitor_without_a_browser_asks_and_flags_over_http_and_the_chat_ends_with_the_block(
-    state_folder: Path,
+    state_folder: Path, volume: Path
 ) -> None:
     with served(state_folder) as server:
         visitor = Visitor(server)
@@ -40,6 +62,24 @@ def test_a_visitor_without_a_browser_asks_and_flags_over_http_and_the_chat_ends_
     assert [message.role for message in event.shown.messages] == ["user", "assistant", "user"]
     with pytest.raises(NetworkError, match="was not reached"):
         Visitor(server)
+    assert not list(volume.iterdir())  # nothing that was invented lies beside what is real
+
+
+def test_a_demos_round_has_no_way_to_the_real_flags(
+    tmp_path: Path, volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+
+    def ran(*all_of_it: Any) -> Done:
+        given.extend(all_of_it)
+        return Done(said={"verdict": "PROMOTE", "why": "better"})
+
+    monkeypatch.setattr(demo, "run_verb", ran)
+    demo._round(Demo(tmp_path / "demo", 1, 1, "recipe.yaml", 1), Progress())
+    words, environment = given[0], given[3]
+    assert "--offline" in words
+    assert (environment["BACKTALK_HOME"], environment["HF_HUB_OFFLINE"]) == (str(tmp_path / "demo"), "1")
+    assert not {*REAL, "BACKTALK_VOLUME"} & environment.keys()
 
 
 def test_what_a_round_has_started_ends_with_a_demo_that_is_killed(state_folder: Path) -> None:
