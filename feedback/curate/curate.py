@@ -28,7 +28,7 @@ from feedback.curate.candidate import Candidate
 from feedback.curate.curated import Curated, Fates, write_set
 from feedback.curate.gather import Gathered, add_sources, gather
 from feedback.curate.mend import corrections, mended
-from feedback.curate.replay import Replay, read_replay, saying, wanted
+from feedback.curate.replay import Replay, Stands, read_replay, saying, wanted
 from feedback.curate.routes import teach
 from feedback.curate.rows import FILES, Rows
 from feedback.curate.similar import Text, first_alike, normalised
@@ -101,8 +101,7 @@ def curate(
     gathered = gather(sources, control)
     curated = choose(gathered, settings)
     if replay_from:
-        standing = {flag.flag_id for flag in gathered.standing.values() if not flag.fault}
-        replay = read_replay(replay_from, control, standing, settings.seed)
+        replay = read_replay(replay_from, control, _stands(gathered, curated.fates), settings.seed)
         _mend(replay, curated)
         replay.drop(saying(replay.rows, _wrong_answers(gathered, curated.fates)), "corrected")
         _take_for_replay(replay, curated, settings)
@@ -195,6 +194,10 @@ def _content(flag: Candidate) -> Text:
     return Text(
         words, (normalised(flag.system), flag.verdict, bool(flag.correction), flag.choice, flag.position)
     )
+
+
+def _stands(gathered: Gathered, fates: Fates) -> dict[str, Stands]:
+    return {name: Stands(gathered.standing[name].event_id, state) for name, state in fates.state.items()}
 
 
 def _wrong_answers(gathered: Gathered, fates: Fates) -> set[str]:

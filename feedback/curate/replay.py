@@ -2,7 +2,8 @@
 
 A source is a curated set (its sft.jsonl is read) or a JSON-lines file with `messages`, or `prompt` and
 `completion`. Which rows are taken follows from the seed and their content. A row of an earlier set comes
-along only while every flag that taught it still stands. A row whose answer holds one that a used flag
+along only while every flag that taught it still stands, says what it said then (the manifest beside the file
+tells by event), and is neither rejected nor in conflict. A row whose answer holds one that a used flag
 corrected or called bad is left out: it would teach again what was just put right. An answer that many rows
 give, such as a refusal, is a manner of speaking and stays: it was wrong for one question, and is right for
 others.
@@ -10,13 +11,14 @@ others.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from backtalk.errors import WordsError
 from backtalk.files import read_jsonl
+from feedback.curate.agreement import INCLUDED
 from feedback.curate.rows import row_id, shuffled
 from feedback.curate.similar import normalised
 from feedback.curate.split import spoken
@@ -24,6 +26,13 @@ from feedback.curate.split import spoken
 ROLES = ("system", "user", "assistant")
 MANNER_SHARE = 0.02  # of the rows that give an answer: above that it states nothing in particular
 MANNER_FEW = 20  # rows are never so many
+
+
+class Stands(NamedTuple):
+    """A flag as it stands now, where its event does not keep it out: the event, and the flag's state."""
+
+    event: str
+    state: str
 
 
 @dataclass(frozen=True)
@@ -53,14 +62,15 @@ class Replay:
         self.rows = kept
 
 
-def read_replay(source: Path, controls: re.Pattern[str], standing: Collection[str], seed: int) -> Replay:
+def read_replay(source: Path, controls: re.Pattern[str], standing: Mapping[str, Stands], seed: int) -> Replay:
     """Every usable row of the source, each once, in the order in which they are taken."""
     file = source / "sft.jsonl" if source.is_dir() else source
     if not file.is_file():
         raise WordsError(f"{file} is not there; a curated set or a .jsonl file was wanted to replay from.")
-    replay, rows = Replay(), dict[str, Replayed]()
+    replay, rows, taught_by = Replay(), dict[str, Replayed](), _events(file.with_name("manifest.jsonl"))
     for number, line in enumerate(read_jsonl(file), start=1):
-        row, fault = _read(line, f"{file}, line {number}", controls, standing)
+        row, fault = _read(line, f"{file}, line {number}", controls)
+        fault = fault or _fault_of_flags(row.line["flags"], standing, taught_by)
         if fault:
             replay.left_out[fault] += 1
         else:
@@ -86,9 +96,30 @@ def wanted(share: float, others: int) -> int:
     return round(others * share / (1 - share))
 
 
-def _read(
-    line: Any, where: str, controls: re.Pattern[str], standing: Collection[str]
-) -> tuple[Replayed, str]:
+def _events(manifest: Path) -> dict[str, str]:
+    """By flag the event that stood when the set was made; none where it is no set."""
+    lines = read_jsonl(manifest) if manifest.is_file() else ()
+    return {
+        line["flag_id"]: line["event_id"] for line in lines if isinstance(line, dict) and line.get("state")
+    }
+
+
+def _fault_of_flags(
+    flags: Sequence[str], standing: Mapping[str, Stands], taught_by: Mapping[str, str]
+) -> str:
+    """Why these flags do not teach any more what they taught; empty where they do."""
+    for flag in flags:
+        now = standing.get(flag)
+        if now is None:
+            return "flag_withdrawn"
+        if now.state not in INCLUDED["all"]:
+            return f"flag_{now.state}"
+        if now.event != taught_by.get(flag):
+            return "flag_amended"
+    return ""
+
+
+def _read(line: Any, where: str, controls: re.Pattern[str]) -> tuple[Replayed, str]:
     """The row of a line, and why it cannot be used; empty where it can."""
     messages = _messages(line, where)
     flags = line.get("flags", [])
@@ -98,9 +129,8 @@ def _read(
     ]
     name = row_id("sft", content)
     row = Replayed(name, spoken(turns), {**content, "id": name, "flags": sorted(flags)})
-    if any(controls.search(message["content"]) for message in messages):
-        return row, "control_tokens"
-    return row, "" if all(flag in standing for flag in flags) else "flag_withdrawn"
+    controlled = any(controls.search(message["content"]) for message in messages)
+    return row, "control_tokens" if controlled else ""
 
 
 def _messages(line: Any, where: str) -> list[dict[str, str]]:

@@ -1,9 +1,11 @@
 """Replay never teaches again what a flag just put right.
 
 Command: python -m pytest tests/feedback/curate/test_replay.py
-Promise: a row whose answer holds a corrected one is left out and counted; a manner of speaking stays.
+Promise: a row whose answer holds a corrected one is left out and counted; a manner of speaking stays. A row
+of an earlier set comes along only while its flag says the same and nobody decided against it.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import pytest
 from backtalk.card import Card
 from backtalk.files import write_jsonl
 from feedback.curate.curate import Curation, curate
+from feedback.schema import FlagEvent
+from feedback.store.decisions import Decisions, Review, matter_of, to_row
 from tests.feedback.events import ANSWER, CORRECTION, flag, segment
 
 SETTINGS = Curation(include="all", eval_share=0.0, replay=0.9)
@@ -77,3 +81,38 @@ def test_a_manner_of_speaking_stays_though_it_was_wrong_once(tmp_path: Path) -> 
     refusals = [REFUSAL] * 15
     metrics = card(tmp_path, outdated(REFUSAL, "It is blue."), [*refusals, "We are open."]).metrics
     assert "corrected" not in metrics["not_replayed"]
+
+
+def taught_before(tmp_path: Path, now: Callable[[FlagEvent], list]) -> dict[str, int]:
+    """What is not replayed from a set that ann's flag taught, once `now` came after it."""
+    ann = flag("ann", "bad", ["factual_error"], CORRECTION)
+    bob = flag("bob", "bad", ["factual_error"], "A.", question="B?", answer="C.")
+    settings = replace(SETTINGS, replay=0.0)
+    earlier, _ = curate(settings, [segment(tmp_path / "before" / "flags.jsonl", [ann, bob])])
+    events = segment(tmp_path / "after" / "flags.jsonl", [ann, bob, *now(ann)])
+    return curate(SETTINGS, [events], earlier)[1].metrics["not_replayed"]
+
+
+def decided(state: str, tmp_path: Path) -> Callable[[FlagEvent], list]:
+    def decide(ann: FlagEvent) -> list:
+        review = Review(flag_id=ann.flag_id, state=state, by="ada", matter=matter_of(ann))
+        return [to_row(Decisions(tmp_path / f"{state}.jsonl").decide(review)[0])]
+
+    return decide
+
+
+def test_a_row_whose_flag_is_rejected_or_amended_since_does_not_come_back(tmp_path: Path) -> None:
+    def amended(ann: FlagEvent) -> list:
+        return [flag("ann", "bad", ["factual_error"], "You can return items within 90 days.", last=ann)]
+
+    def contradicted(ann: FlagEvent) -> list:
+        return [flag("cleo", "bad", ["factual_error"], "You can return items within 90 days.")]
+
+    for after, left_out in [
+        (lambda ann: [], {"in_the_set": 2}),
+        (decided("accepted", tmp_path), {"in_the_set": 2}),
+        (decided("rejected", tmp_path), {"in_the_set": 1, "flag_rejected": 1}),
+        (contradicted, {"in_the_set": 1, "flag_conflict": 1}),
+        (amended, {"in_the_set": 1, "flag_amended": 1}),
+    ]:
+        assert taught_before(tmp_path, after) == left_out
