@@ -28,6 +28,7 @@ from backtalk.round.child import run_verb
 from backtalk.round.earlier import enough_groups, items_of_earlier
 from backtalk.round.recipe import RoundRecipe, found
 from backtalk.round.rules import Choice, choose
+from backtalk.round.served import current_of
 from backtalk.round.start import start_of
 from backtalk.round.state import Rounds, State
 from backtalk.round.taught import items_of_taught
@@ -59,9 +60,13 @@ class Round:
         """Does every act that is not done, and writes each down when all of it is done."""
         for name, act in acts:
             if not self.state.done(name):
-                self.words, began = [], time.monotonic()
-                said = act(self)
-                self.state.note(name, said, self.words, time.monotonic() - began)
+                self.state.note(name, **self.do(act))
+
+    def do(self, act: Act) -> dict[str, Any]:
+        """Does an act and returns what there is to note of it: said, words, seconds."""
+        self.words, began = [], time.monotonic()
+        said = act(self)
+        return {"said": said, "words": self.words, "seconds": time.monotonic() - began}
 
     def run(self, act: str, words: Sequence[str], *also: int) -> dict[str, Any]:
         """Runs a verb of the act and returns what it said.
@@ -101,6 +106,11 @@ class Round:
     def gguf(self) -> Path:
         """The candidate as it would be served."""
         return Path(self.state.said("export")["path"]) / f"{self.name}-{self.recipe.export.quant}.gguf"
+
+    @property
+    def candidate(self) -> str:
+        """The candidate's sha256; empty before it was judged."""
+        return str(self.verdict["gguf_sha256"]) if self.state.done("evaluate") else ""
 
     @property
     def verdict(self) -> dict[str, Any]:
@@ -158,7 +168,9 @@ def train(work: Round) -> Said:
 def _training(work: Round) -> tuple[dict[str, Any], str]:
     """The training recipe as this round has it, and what it begins with in words."""
     given = read_yaml(found(work.recipe.train.recipe))
-    start, why = start_of(work.recipe.start, work.curated, work.rounds.finished())
+    start, why = start_of(
+        work.recipe.start, work.curated, work.rounds.finished(), work.state.current["sha256"]
+    )
     data = given.setdefault("data", {})
     data["sources"] = [_with_set(source, work.curated.name) for source in data.get("sources", [])]
     given |= {"name": work.name, "round": work.state.number, "method": work.choice.methods}
@@ -282,6 +294,7 @@ def publish(work: Round) -> Said:
     if not repo or work.verdict["verdict"] != PROMOTE or work.offline:
         work.say("publish: skipped, " + (_no(work) if repo else "no model repository is named."))
         return {}
+    _expect_current(work)
     words = ["publish", work.gguf.parent.name, "--repo", repo, *_verdict(work)]
     said = work.run("publish", words + (["--public"] if work.recipe.hub.public else []))
     work.say(f"publish: {repo} is at {said['commit'][:7]}.")
@@ -293,9 +306,20 @@ def promote(work: Round) -> Said:
     if work.verdict["verdict"] != PROMOTE:
         work.say(f"promote: {_no(work)}")
         return {}
+    _expect_current(work)
     said = work.run("promote", ["promote", str(work.gguf), *_verdict(work), *_who(work)])
     work.say(f"promote: {work.gguf.name} is served from now on. Back: backtalk rollback")
     return said
+
+
+def _expect_current(work: Round) -> None:
+    """Raises BacktalkError where by now another model is served than the one that was beaten."""
+    now, beaten = current_of(work.recipe), work.state.current
+    if now["sha256"] not in (beaten["sha256"], work.candidate):
+        raise BacktalkError(
+            f"{now['name']} is served by now, and {work.gguf.name} was judged against {beaten['name']}, "
+            "so it was not promoted. The same command judges it anew."
+        )
 
 
 def _no(work: Round) -> str:
@@ -322,3 +346,5 @@ TEACHING: tuple[tuple[str, Act], ...] = (
     ("publish", publish),
     ("promote", promote),
 )
+JUDGING = ("earlier", "taught", "evaluate", "publish")
+"""Acts that depend on which model is served."""

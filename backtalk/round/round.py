@@ -15,17 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from backtalk.card import Card
-from backtalk.config import add_flags, read_yaml, to_plain
+from backtalk.config import add_flags, to_plain
 from backtalk.errors import WordsError
 from backtalk.files import canonical_json, sha256_of
 from backtalk.home import home
-from backtalk.models import MINI, POINTER, resolve
+from backtalk.models import MINI
 from backtalk.progress import Progress
 from backtalk.round.acts import GATHERING, PROMOTE, TEACHING, Round
+from backtalk.round.again import look_again
 from backtalk.round.plan import plan
 from backtalk.round.recipe import RoundRecipe, files_of, found, read_round_recipe
 from backtalk.round.report import REPORT, finish
-from backtalk.round.state import Rounds, State
+from backtalk.round.served import current_of, teaches_mini
+from backtalk.round.state import Rounds, State, UnreadableError
 from backtalk.verb import Parser, report_json
 
 GATE_SAID_NO = 3
@@ -104,14 +106,17 @@ def run_round(
             return Outcome("There are no flags yet. Visitors make them in: backtalk chat")
         state = _state(recipe, rounds, by, fresh)
         work = Round(state, recipe, rounds, progress.done, progress.report, offline)
+        if state.acts:
+            look_again(work)
         work.go_on(GATHERING)
         for line in work.choice.why:
             progress.done(f"methods: {line}")
         if not work.choice.methods:
-            rounds.forget(state)
+            rounds.forget(state.folder)
             return Outcome(f"Nothing was taught: {' '.join(work.choice.why)}")
-        if not fresh and (known := _same(work)):
-            rounds.forget(state)
+        begun = state.fresh or any(state.done(name) for name, _ in TEACHING)
+        if not begun and (known := _same(work)):
+            rounds.forget(state.folder)
             return known
         work.go_on(TEACHING)
         card = finish(work)
@@ -121,9 +126,9 @@ def run_round(
 def _state(recipe: RoundRecipe, rounds: Rounds, by: str, fresh: bool) -> State:
     """The round that was interrupted, or a new one."""
     said = _as_said(recipe)
-    state = rounds.unfinished()
-    if state and fresh:
-        rounds.forget(state)
+    state = _unfinished(rounds, fresh)
+    if state and fresh and not (state.fresh and state.recipe == said):
+        rounds.forget(state.folder)
         state = None
     if state and state.recipe != said:
         raise WordsError(
@@ -132,27 +137,26 @@ def _state(recipe: RoundRecipe, rounds: Rounds, by: str, fresh: bool) -> State:
         )
     if state:
         state.by = by or state.by
-    return state or rounds.begin(said, _current(recipe), by)
+    return state or rounds.begin(said, current_of(recipe), by, fresh)
+
+
+def _unfinished(rounds: Rounds, fresh: bool) -> State | None:
+    """The round that was interrupted. One that cannot be read is forgotten where a fresh one is wanted."""
+    try:
+        return rounds.unfinished()
+    except UnreadableError as fault:
+        if not fresh:
+            raise
+        rounds.forget(fault.folder)
+        return None
 
 
 def _as_said(recipe: RoundRecipe) -> dict[str, Any]:
     """The recipe in full, with the hash of every file that it names, and of the bundled base."""
     files = {str(path): sha256_of(found(path)) for path in files_of(recipe)}
-    if _teaches_mini(recipe):
+    if teaches_mini(recipe):
         files["mini"] = sha256_of(MINI)
     return {**to_plain(recipe), "files": files}
-
-
-def _teaches_mini(recipe: RoundRecipe) -> bool:
-    return str(read_yaml(found(recipe.train.recipe)).get("base", {}).get("model", "mini")) == "mini"
-
-
-def _current(recipe: RoundRecipe) -> dict[str, Any]:
-    """The model to be beaten: what is served now, else the base itself."""
-    model = resolve("promoted") if (home() / POINTER).exists() else resolve("mini")
-    if model.path == MINI and not _teaches_mini(recipe):
-        return {"ref": "base", "name": "the untaught base", "sha256": "", "round": 0}
-    return {"ref": str(model.path), "name": model.name, "sha256": model.sha256, "round": model.round}
 
 
 def _same(work: Round) -> Outcome | None:

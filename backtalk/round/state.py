@@ -2,7 +2,7 @@
 
     rounds = Rounds()                    BACKTALK_HOME/rounds
     with rounds.alone(): ...             one round at a time
-    state = rounds.unfinished() or rounds.begin(recipe, current, by)
+    state = rounds.unfinished() or rounds.begin(recipe, current, by, fresh)
     state.note("curate", words, seconds, said)
 
 A round is finished when its card is there. Any other is gone on with, at the first act that is not done.
@@ -26,6 +26,14 @@ NAME = "round.json"
 FORMAT = "round/1"
 
 
+class UnreadableError(BacktalkError):
+    """The round.json in `folder` says nothing that could be gone on with."""
+
+    def __init__(self, folder: Path, why: str) -> None:
+        super().__init__(f"{folder / NAME} {why}. Begin the round anew with --fresh.")
+        self.folder = folder
+
+
 @dataclass
 class State:
     """One round under way. `current` is the model that was served when it began: what is to be beaten."""
@@ -34,6 +42,8 @@ class State:
     recipe: dict[str, Any]
     current: dict[str, Any]
     by: str = ""
+    fresh: bool = False
+    """Whether it was wanted whatever is unchanged: then it goes on as such."""
     acts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By name, in the order in which they were done: words, seconds, said."""
 
@@ -55,6 +65,11 @@ class State:
         self.acts[act] = {"words": words or [], "seconds": round(seconds, 2), "said": said}
         self.save()
 
+    def take_back(self, *acts: str) -> None:
+        """Makes acts undone, so that they are done again."""
+        self.acts = {name: act for name, act in self.acts.items() if name not in acts}
+        self.save()
+
     def save(self) -> None:
         write_json(self.folder / NAME, {"format": FORMAT, **asdict(self)})
 
@@ -71,28 +86,22 @@ class Rounds:
         return [(number, read_card(self._place(number))) for number in self._numbers() if self._ended(number)]
 
     def unfinished(self) -> State | None:
-        """The round that was begun and not finished."""
+        """The round that was begun and not finished. Raises UnreadableError."""
         for number in self._numbers():
             if not self._ended(number) and (self._place(number) / NAME).is_file():
-                raw = read_json(self._place(number) / NAME)
-                if raw.pop("format", "") != FORMAT:
-                    raise BacktalkError(
-                        f"{self._place(number) / NAME} is not of this version ({FORMAT} was wanted). "
-                        "Begin anew with --fresh."
-                    )
-                return State(**raw)
+                return _read(self._place(number))
         return None
 
-    def begin(self, recipe: dict[str, Any], current: dict[str, Any], by: str) -> State:
+    def begin(self, recipe: dict[str, Any], current: dict[str, Any], by: str, fresh: bool = False) -> State:
         """A new round, numbered after all that were and after the one that made the current model."""
         number = max([*self._numbers(), int(current.get("round", 0))], default=0) + 1
-        state = State(number, recipe, current, by)
+        state = State(number, recipe, current, by, fresh)
         state.save()
         return state
 
-    def forget(self, state: State) -> None:
+    def forget(self, folder: Path) -> None:
         """Takes back a round that came to nothing; its number is free again."""
-        shutil.rmtree(state.folder)
+        shutil.rmtree(folder)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -115,3 +124,15 @@ class Rounds:
 
     def _ended(self, number: int) -> bool:
         return (self._place(number) / CARD).is_file()
+
+
+def _read(folder: Path) -> State:
+    try:
+        raw = read_json(folder / NAME)
+        if not isinstance(raw, dict) or raw.pop("format", "") != FORMAT:
+            raise UnreadableError(folder, f"is not of this version ({FORMAT} was wanted)")
+        return State(**raw)
+    except UnreadableError:
+        raise
+    except (BacktalkError, TypeError) as fault:
+        raise UnreadableError(folder, "cannot be read") from fault

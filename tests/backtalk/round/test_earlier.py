@@ -45,8 +45,8 @@ def before(tmp_path: Path, state_folder: Path) -> Path:
     return folder
 
 
-def rounds_of(folder: Path, promoted: bool = True) -> list[tuple[int, Card]]:
-    return [(1, Card("round", "round1", metrics={"curated": folder.name, "run": "r1", "promoted": promoted}))]
+def rounds_of(folder: Path) -> list[tuple[int, Card]]:
+    return [(1, Card("round", "round1", metrics={"curated": folder.name, "run": "r1", "sha256": "one"}))]
 
 
 def held_out(folder: Path) -> list[FlagEvent]:
@@ -89,11 +89,22 @@ def test_an_item_whose_answer_was_corrected_since_is_gone(before: Path, tmp_path
 
 
 def test_a_round_begins_with_the_base_unless_the_recipe_says_otherwise(before: Path, tmp_path: Path) -> None:
-    assert start_of("base", today(tmp_path, FLAGS), rounds_of(before))[0] == ""
-    assert start_of("last", today(tmp_path, FLAGS), rounds_of(before))[0] == "r1"
-    assert start_of("last", today(tmp_path, FLAGS), rounds_of(before, promoted=False))[0] == ""
+    assert start_of("base", today(tmp_path, FLAGS), rounds_of(before), "one")[0] == ""
+    assert start_of("last", today(tmp_path, FLAGS), rounds_of(before), "one")[0] == "r1"
 
 
-def test_a_withdrawn_flag_forces_the_base(before: Path, tmp_path: Path) -> None:
-    start, why = start_of("last", today(tmp_path, FLAGS[1:]), rounds_of(before))
+def test_what_was_rolled_back_is_not_taught_on(before: Path, tmp_path: Path) -> None:
+    later = (2, Card("round", "round2", metrics={"curated": before.name, "run": "r2", "sha256": "two"}))
+    rounds = [*rounds_of(before), later]
+    starts = [
+        start_of("last", today(tmp_path, FLAGS), rounds, served)[0] for served in ("two", "one", "mini")
+    ]
+    assert starts == ["r2", "r1", ""]
+
+
+def test_a_flag_that_was_withdrawn_or_said_anew_forces_the_base(before: Path, tmp_path: Path) -> None:
+    start, why = start_of("last", today(tmp_path, FLAGS[1:]), rounds_of(before), "one")
     assert start == "" and "1 flags of round 1 no longer count" in why
+    anew = corrected("tent", last=FLAGS[0])
+    assert anew.flag_id == FLAGS[0].flag_id
+    assert start_of("last", today(tmp_path, [*FLAGS, anew]), rounds_of(before), "one")[0] == ""
