@@ -4,9 +4,10 @@
 
 A withdrawal stays, which holds no text and keeps older copies that turn up later withdrawn. Gone are the
 rows of the outbox and of the datasets (files rewritten, history squashed, old large files deleted), the
-decisions on the flag, and the training files of every curated set that used it. Cards and manifests stay:
-they hold hashes and ids, so `backtalk trace` still says what was trained on it. It can be run again; another
-machine with an outbox of its own (a replica whose disk is kept) needs its own run.
+decisions on the flag, the training files of every curated set that used it, and its rows in evaluations, with
+the pages and the rounds' reports that quote them. Cards and manifests stay: they hold hashes and ids, so
+`backtalk trace` still says what was trained on it. It can be run again; another machine with an outbox of its
+own (a replica whose disk is kept) needs its own run.
 """
 
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from feedback.hub.known import KnownFlags
 from feedback.hub.segment import Segments
 from feedback.hub.sync import Sync
 from feedback.revisions import withdrawal
+from feedback.rights.produced import remove, rows_of
 from feedback.store.decisions import Decisions
 from feedback.store.outbox import NAME, Outbox
 
@@ -107,6 +109,7 @@ def _withdraw(outbox: Outbox, datasets: list[str], flag: str) -> None:
 def _purge_home(done: Purged) -> None:
     done.decisions = Decisions.at_home().forget(done.flag)
     done.rows += volume.forget(done.flag)
+    done.rows += remove(rows_of(done.flag))  # while sets and rounds name the flag
     for folder in sorted((home() / "curated").glob("*/")):
         files = [folder / f"{name}.jsonl" for name in FILES]
         if any(path.is_file() and teaches(path.read_bytes(), done.flag) for path in files):

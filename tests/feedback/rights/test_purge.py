@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from huggingface_hub import HfApi
 
 from backtalk.card import Card, file_entry, write_card
 from backtalk.errors import OutboxError, WordsError
-from backtalk.files import canonical_json, read_jsonl, sha256_of
+from backtalk.files import canonical_json, read_jsonl, sha256_of, write_json, write_jsonl, write_text
 from feedback.curate.curate import Curation, curate
 from feedback.hub.compact import compact
 from feedback.hub.dataset import FLAGS
@@ -27,6 +28,8 @@ from feedback.store.decisions import Decisions, Review, matter_of
 from feedback.store.outbox import NAME, Outbox
 from feedback.store.saving import Choice, FlaggedMessage, save_flag
 from tests.hub.server import Hub
+from training.evaluation.order import Order
+from training.evaluation.run import evaluate
 
 pytest_plugins = ["tests.hub.local"]
 pytestmark = [
@@ -160,6 +163,50 @@ def test_after_a_purge_the_text_is_nowhere_and_its_traces_remain(
         (event.flag_id, "retract"),
         (late.flag_id, "retract"),
     }
+
+
+def test_after_a_purge_the_text_is_in_no_evaluation_and_no_report_of_a_round(
+    state: Path, save: Save, home_outbox: Outbox
+) -> None:
+    event = save("m1", SECRET)
+    save("m2", "tent")
+    folder = curate(replace(SETTINGS, eval_share=0.9), [state / NAME])[0]
+    order = Order("mini", {"primary": (folder / "eval.jsonl",)}, baseline="mini", max_tokens=8)
+    evaluation, _ = evaluate(order)
+    write_text(evaluation / "side_by_side.html", f"Here an answer about a {SECRET} changed.")
+    shutil.copytree(evaluation, evaluation.with_name("kept"))  # what was asked once more, and interrupted
+    interrupted = evaluation.with_name("x.parts")
+    interrupted.mkdir()
+    item = next(row for row in read_jsonl(folder / "eval.jsonl") if event.flag_id in row["flags"])
+    write_jsonl(interrupted / "model-as-it-is.jsonl", [["primary", item["id"], "answer", {"text": SECRET}]])
+    for number, said in enumerate((folder.name, evaluation.name, "something else"), start=1):
+        report = f"Fixed: {SECRET if number < 3 else 'a tent'}."
+        write_text(state / "rounds" / str(number) / "REPORT.md", report)
+        write_json(state / "rounds" / str(number) / "round.json", {"said": said})
+    write_jsonl(state / "rounds" / "1" / "earlier.jsonl", [item])
+    asked = len(list(read_jsonl(evaluation / "items.jsonl")))
+    assert len(holding(state, SECRET)) >= 10
+
+    purge(event.flag_id)
+    home_outbox.close()
+
+    assert holding(state, SECRET) == []
+    assert len(list(read_jsonl(evaluation / "items.jsonl"))) == asked - 1
+    assert [path.parent.name for path in state.glob("rounds/*/REPORT.md")] == ["3"]
+
+
+def test_a_purge_finds_the_rows_of_a_set_whose_files_another_purge_deleted(
+    state: Path, save: Save, home_outbox: Outbox
+) -> None:
+    event, other = save("m1", SECRET), save("m2", "tent")
+    folder = curate(replace(SETTINGS, eval_share=0.9), [state / NAME])[0]
+    asked = [{"id": row["id"], "messages": row["prompt"]} for row in read_jsonl(folder / "eval.jsonl")]
+    write_jsonl(state / "evaluations" / "e1" / "items.jsonl", asked)
+    purge(other.flag_id)
+    assert not (folder / "eval.jsonl").exists()
+    assert len(holding(state / "evaluations", SECRET)) == 1
+    purge(event.flag_id)
+    assert holding(state / "evaluations", SECRET) == []
 
 
 def rows_on_hub(hub: Hub) -> set[tuple[str, str]]:
