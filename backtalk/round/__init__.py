@@ -7,6 +7,8 @@ acts.py      the acts, in order
 child.py     one verb as a process whose progress is passed on; leash.py ends it with the round
 start.py     the base, or the last round's adapter
 earlier.py   what earlier rounds were asked; taught.py: what this one was taught, asked again
+judge.py     the gate's verdict, and what few items of earlier rounds add to it
+served.py    the model that is served now; again.py: what a round that goes on looks at again
 plan.py      what `--dry-run` says; report.py, picture.py: REPORT.md and what it shows
 round.py     the command
 """

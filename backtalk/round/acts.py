@@ -22,10 +22,11 @@ import yaml
 
 from backtalk.config import read_yaml
 from backtalk.errors import BacktalkError
-from backtalk.files import read_json, write_json, write_jsonl, write_text
+from backtalk.files import read_json, read_jsonl, write_json, write_jsonl, write_text
 from backtalk.home import home
 from backtalk.round.child import run_verb
 from backtalk.round.earlier import enough_groups, items_of_earlier
+from backtalk.round.judge import ALONE, PROMOTE, lost_any, named, together, with_condition
 from backtalk.round.recipe import RoundRecipe, found
 from backtalk.round.rules import Choice, choose
 from backtalk.round.served import current_of
@@ -38,7 +39,7 @@ Said = dict[str, Any]
 
 Act = Callable[["Round"], Said]
 
-PROMOTE, REJECT = "PROMOTE", "REJECT"
+BROKEN, ITEMS = "broken", "items.jsonl"
 VERDICT, EARLIER, TAUGHT = "verdict.json", "earlier.jsonl", "taught.jsonl"
 DATASET = "BACKTALK_FLAGS_DATASET"
 
@@ -214,9 +215,7 @@ def export(work: Round) -> Said:
 
 
 def earlier(work: Round) -> Said:
-    """Too few items for a condition of their own are judged alone as to whether they got worse, and where any
-    were lost with the task test as well: what was gained on them must not make up for what is lost there.
-    """
+    """Too few items for a condition of their own are judged alone, then with the task test: judge.py."""
     items, dropped = items_of_earlier(work.rounds.finished(), work.curated)
     if not items:
         work.say("earlier: no items of earlier rounds.")
@@ -234,10 +233,10 @@ def earlier(work: Round) -> Said:
     conditions = read_json(Path(judged["folder"]) / VERDICT)["conditions"]
     alone = next(one for one in conditions if one["name"] == "primary set")
     difference = primary(judged["metrics"])
-    lost = difference["value"] <= 0
+    lost = lost_any(judged["metrics"])
     where = " and with the task test" if lost else ""
     work.say(f"earlier: too few for a condition of their own, so judged alone{where}: {alone['why']}")
-    return said | {"alone": alone, "difference": difference, "with_task": lost}
+    return said | {"alone": alone, "difference": difference, "folder": judged["folder"], "lost": lost}
 
 
 def taught(work: Round) -> Said:
@@ -263,7 +262,6 @@ def evaluate(work: Round) -> Said:
     file = str(work.state.folder / EARLIER)
     task = [str(found(path)) for path in recipe.gate.task]
     own = [file] if asked.get("own_condition") else []
-    task += [file] if asked.get("with_task") else []
     words = ["evaluate", str(work.gguf), "--baseline", current["ref"]]
     words += ["--data", str(work.curated / "eval.jsonl"), "--task", *task]
     words += ["--earlier", *own] if own else []
@@ -271,21 +269,24 @@ def evaluate(work: Round) -> Said:
         words += ["--general", *(str(found(path)) for path in recipe.gate.general)]
     work.say(f"evaluate: {work.gguf.name} against {current['name']}, on flags that were held out.")
     said = work.run("evaluate", [*words, "--max-tokens", str(recipe.gate.max_tokens)], 3)
-    verdict = _judged(work, read_json(Path(said["folder"]) / VERDICT))
+    verdict = _judged(work, Path(said["folder"]))
     write_json(work.state.folder / VERDICT, verdict)
     write_json(work.gguf.parent / VERDICT, verdict)  # there promote looks for it, whoever calls it
     work.say(f"evaluate: {verdict['verdict']}. {verdict['why']}")
     return said
 
 
-def _judged(work: Round, verdict: Said) -> Said:
-    """The gate's verdict; REJECT where items of earlier rounds, judged by themselves, got worse."""
-    verdict["round"] = work.state.number
-    alone = work.state.said("earlier").get("alone", {})
-    if alone.get("standing") == "broken":
-        why = alone["why"].replace("Primary set", "Earlier rounds, alone")
-        verdict |= {"verdict": REJECT, "why": why}
-        verdict["conditions"].append({"name": "earlier rounds, alone", "standing": "broken", "why": why})
+def _judged(work: Round, evaluation: Path) -> Said:
+    """The gate's verdict, with what too few items of earlier rounds have to say to it."""
+    verdict = read_json(evaluation / VERDICT) | {"round": work.state.number}
+    asked = work.state.said("earlier")
+    if asked.get("alone", {}).get("standing") == BROKEN:
+        verdict = with_condition(verdict, named(ALONE, asked["alone"]))
+    if asked.get("lost"):
+        task = [row for row in read_jsonl(evaluation / ITEMS) if row["part"] == "task"]
+        condition, more = together(task, list(read_jsonl(Path(asked["folder"]) / ITEMS)))
+        verdict = with_condition(verdict, condition)
+        verdict["more_items"] = max(verdict["more_items"], more)
     return verdict
 
 

@@ -21,8 +21,9 @@ from backtalk.files import canonical_json, sha256_of
 from backtalk.home import home
 from backtalk.models import MINI
 from backtalk.progress import Progress
-from backtalk.round.acts import GATHERING, PROMOTE, TEACHING, Round
+from backtalk.round.acts import GATHERING, TEACHING, Round
 from backtalk.round.again import look_again
+from backtalk.round.judge import PROMOTE
 from backtalk.round.plan import plan
 from backtalk.round.recipe import RoundRecipe, files_of, found, read_round_recipe
 from backtalk.round.report import REPORT, finish
