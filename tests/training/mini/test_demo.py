@@ -49,6 +49,7 @@ def test_a_visitor_without_a_browser_asks_and_flags_over_http_and_the_chat_ends_
     state_folder: Path, volume: Path
 ) -> None:
     with served(state_folder) as server:
+        assert not server.run("status", {})["flagging"]["sends"]  # what is invented here stays here
         visitor = Visitor(server)
         answer = visitor.ask("hello", temperature=0)
         again = visitor.ask("and what do you sell", before=answer, temperature=0)
@@ -62,7 +63,7 @@ def test_a_visitor_without_a_browser_asks_and_flags_over_http_and_the_chat_ends_
     assert [message.role for message in event.shown.messages] == ["user", "assistant", "user"]
     with pytest.raises(NetworkError, match="was not reached"):
         Visitor(server)
-    assert not list(volume.iterdir())  # nothing that was invented lies beside what is real
+    assert not list(volume.iterdir())
 
 
 def test_a_demos_round_has_no_way_to_the_real_flags(
