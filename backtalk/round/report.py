@@ -49,7 +49,8 @@ def finish(work: Round) -> Card:
 
 def _fates(work: Round, items: Sequence[Item]) -> Iterator[dict[str, Any]]:
     """What the person who flagged is told; of texts only what the two models answer."""
-    flags = {item["id"]: item["flags"] for item in read_jsonl(work.curated / "eval.jsonl")}
+    held_out = work.curated / "eval.jsonl"  # a purge deletes it, also of a round that only lacks its card
+    flags = {item["id"]: item["flags"] for item in (read_jsonl(held_out) if held_out.is_file() else ())}
     again = work.state.said("taught").get("folder")
     if again:
         flags |= {item["id"]: item["flags"] for item in read_jsonl(work.state.folder / TAUGHT)}
