@@ -168,6 +168,7 @@ def test_a_model_that_passed_is_served_and_its_round_is_not_repeated(
     assert (code, again["round"], again["new"]) == (0, 1, False)
 
 
+@pytest.mark.timeout(900)  # seven rounds
 def test_a_round_killed_in_every_act_ends_like_one_that_was_not(
     recipe: Path, whole: tuple[Path, int, dict[str, Any]], tmp_path: Path
 ) -> None:

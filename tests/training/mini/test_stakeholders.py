@@ -115,7 +115,7 @@ def test_flags_of_a_real_chat_agree_where_four_say_the_same_and_a_maintainer_acc
     fact = changed_facts(1)[0]
     with Shop.open(state_folder, "mini") as shop:
         guests = Guests(shop)
-        visits = visit(guests, errands(5, [fact], crowd(5, honest=8)), SHEET, flags=8, at_once=2)
+        visits = visit(guests, errands(5, [fact], crowd(5, honest=8)), SHEET, flags=16, at_once=2)
         bad = errands(6, [fact], crowd(5, control=1, personal=1, mistaken=1), askers=3)
         visits += visit(guests, bad, SHEET, flags=3, at_once=1)
     honest = {one.flag_id for one in visits if one.errand.person.kind == "honest"}
