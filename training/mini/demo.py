@@ -13,8 +13,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -28,15 +28,19 @@ from backtalk.progress import Progress
 from backtalk.round.child import Done, run_verb
 from backtalk.verb import Parser, report_json
 from backtalk.visitor import Server, Visitor
+from feedback.store.outbox import Outbox
 from training.mini.comparison import Line, compare, draw, held_out, table, wrong_answers
+from training.mini.desk import Fact
 from training.mini.questions import EvaluationItem
 from training.mini.stakeholders.errands import errands
+from training.mini.stakeholders.maintainer import review
 from training.mini.stakeholders.person import crowd
 from training.mini.stakeholders.sheet import FactSheet, changed_facts
 from training.mini.stakeholders.visit import Guests, Visit, flagged_facts, visit
 
 RECIPE = "recipes/mini_round.yaml"
 FLAGS, PEOPLE = 200, 24
+MAINTAINER = "simulated maintainer"
 BATCH = 1  # of the facts that changed
 ITEMS = 200  # of a row of the table at most
 NOTICED_SECONDS = 120.0  # until the running chat has taken up what was promoted
@@ -100,6 +104,7 @@ def run(demo: Demo, progress: Progress, as_json: bool = False) -> int:
         progress.done(f"demo: a chat is open at {server.address}")
         guests = Guests(server)
         visits = _flag(demo, guests, progress)
+        _review(demo, visits, progress)
         done = _round(demo, progress)
         taken_up = done.code == 0 and _taken_up(server, done.said.get("sha256", ""))
         again = list(_asked_again(Visitor(server), visits))
@@ -163,7 +168,7 @@ def served(folder: Path) -> Iterator[Server]:
 def _flag(demo: Demo, guests: Guests, progress: Progress) -> list[Visit]:
     """The stakeholders come, ask about what changed, and flag."""
     people = crowd(demo.seed, honest=PEOPLE)
-    tasks = errands(demo.seed, changed_facts(BATCH), people)
+    tasks = errands(demo.seed, changed_facts(BATCH), people, askers=1)
     visits = visit(guests, tasks, FactSheet(BATCH), demo.flags, progress.report)
     flags = [one.flag for one in visits if one.flag is not None]
     corrected = sum("correction" in flag for flag in flags)
@@ -175,8 +180,25 @@ def _flag(demo: Demo, guests: Guests, progress: Progress) -> list[Visit]:
     return visits
 
 
+def _review(demo: Demo, visits: Sequence[Visit], progress: Progress) -> None:
+    """A maintainer goes through the flags: 200 different questions leave nobody to agree with."""
+    of_flag = {one.flag_id: one.errand.about for one in visits if isinstance(one.errand.about, Fact)}
+    before = os.environ.get("BACKTALK_HOME")
+    os.environ["BACKTALK_HOME"] = str(demo.folder)
+    try:
+        with closing(Outbox(demo.folder / "outbox.sqlite")) as outbox:
+            decided = review(outbox, of_flag, FactSheet(BATCH), MAINTAINER)
+    finally:
+        if before is None:
+            del os.environ["BACKTALK_HOME"]
+        else:
+            os.environ["BACKTALK_HOME"] = before
+    told = ", ".join(f"{count} {state}" for state, count in sorted(decided.items()))
+    progress.done(f"demo: a simulated maintainer decided on them: {told}")
+
+
 def _round(demo: Demo, progress: Progress) -> Done:
-    words = ["round", demo.recipe, "--include", "agreed", "--by", "agreement", "--offline", "--json"]
+    words = ["round", demo.recipe, "--include", "accepted", "--by", MAINTAINER, "--offline", "--json"]
     done = run_verb(words, demo.log("round"), progress.report, apart(demo.folder))
     if done.code not in (0, GATE_SAID_NO):
         raise BacktalkError(f"The round did not finish: {done.fault} All of it is in {demo.log('round')}.")
