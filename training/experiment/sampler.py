@@ -24,7 +24,7 @@ class Sampler:
         if find_spec("optuna") is None:
             raise WordsError(
                 "experiment.search is optuna, and the Python package optuna is not installed here. Install "
-                "it (pip install optuna), or search: random, which needs nothing."
+                "it (pip install 'optuna>=5,<6'), or search: random, which needs nothing."
             )
         optuna = import_module("optuna")  # an extra that nothing else needs
         optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -96,7 +96,6 @@ def test_growing_chunks_compare_early_and_then_rarely(tmp_path: Path) -> None:
 
 
 def test_optuna_names_values_of_the_lists_and_the_same_ones_again(tmp_path: Path) -> None:
-    pytest.importorskip("optuna")
     search = {"search": "optuna", "trials": 6, "at_once": 3}
     asked = read(tmp_path, experiment=search, lora={"r": [2, 4, 8]}, optimiser={"rate": [1e-3, 1e-4]})
     named = [dict(one.changes) for one in expand(asked)]
