@@ -3,13 +3,12 @@
 from __future__ import annotations  # llama_cpp names its handles for type checkers only
 
 import time
-from collections.abc import Iterator
-from queue import SimpleQueue
 from threading import Event
 
 import llama_cpp
 
 from backtalk.engine import CANCELLED, FULL, LATE, STOPPED, Ending, Place, Sampling
+from backtalk.engine.reading import Reading
 from backtalk.engine.sampler import new_sampler
 from backtalk.engine.sequences import Place as SequencePlace
 from backtalk.engine.spelling import Spelling
@@ -20,7 +19,7 @@ GATHER_SECONDS = 0.015
 """Pieces that follow each other faster are handed over together: 60 a second are enough."""
 
 
-class LlamaStream:
+class LlamaStream(Reading):
     """See backtalk.engine.Stream."""
 
     def __init__(self, prompt: Prompt, sampling: Sampling, visitor: str = ""):
@@ -28,18 +27,7 @@ class LlamaStream:
         self.begun, self.cancelled = Event(), Event()
         self.asked_at = time.perf_counter()
         self.place: Place | None = None
-        self._pieces: SimpleQueue[str | Ending | Exception] = SimpleQueue()
-        self._ending: Ending | None = None
-
-    def __iter__(self) -> Iterator[str]:
-        while self._ending is None:
-            piece = self._pieces.get()
-            if isinstance(piece, Exception):
-                raise piece
-            if isinstance(piece, Ending):
-                self._ending = piece
-            else:
-                yield piece
+        super().__init__()
 
     def cancel(self) -> None:
         self.cancelled.set()
@@ -50,18 +38,9 @@ class LlamaStream:
         """The ending of an answer that never began."""
         return Ending(CANCELLED, len(self.prompt.tokens), 0, 0, 0.0, 0.0)
 
-    @property
-    def ending(self) -> Ending:
-        if self._ending is None:
-            raise RuntimeError("the stream was asked for its ending before it was read to the end")
-        return self._ending
-
-    def hand_over(self, text: str) -> None:
-        self._pieces.put(text)
-
     def end(self, how: Ending | Exception) -> None:
         self.place = None
-        self._pieces.put(how)
+        super().end(how)
 
 
 class Answer:

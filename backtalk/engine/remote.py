@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from http.client import HTTPException, HTTPResponse
-from queue import SimpleQueue
 from socket import SHUT_RDWR, socket
 from threading import Event, Lock, Thread
 from typing import Any
 
 from backtalk.engine import CANCELLED, FULL, STOPPED, Ending, Place
+from backtalk.engine.reading import Reading
 from backtalk.errors import BacktalkError, NetworkError
 
 PAUSES = (0.5, 1.0, 2.0)  # seconds before the second, third and fourth try
@@ -29,7 +29,7 @@ class Passing(NetworkError):
         self.seconds = seconds
 
 
-class EndpointStream:
+class EndpointStream(Reading):
     """See backtalk.engine.Stream. `over` is told how it ended, with None for an error."""
 
     place: Place | None = None
@@ -43,31 +43,14 @@ class EndpointStream:
         self._open, self._over = open_answer, over
         self._pauses = PAUSES if pauses is None else pauses
         self._asked_at = time.perf_counter()
-        self._pieces: SimpleQueue[str | Ending | Exception] = SimpleQueue()
+        super().__init__()
         self._cancelled = Event()
         self._holding = Lock()
         self._line: socket | None = None
-        self._ending: Ending | None = None
 
     def start(self) -> "EndpointStream":
         Thread(target=self._work, name="endpoint", daemon=True).start()
         return self
-
-    def __iter__(self) -> Iterator[str]:
-        while self._ending is None:
-            piece = self._pieces.get()
-            if isinstance(piece, Exception):
-                raise piece
-            if isinstance(piece, Ending):
-                self._ending = piece
-            else:
-                yield piece
-
-    @property
-    def ending(self) -> Ending:
-        if self._ending is None:
-            raise RuntimeError("the stream was asked for its ending before it was read to the end")
-        return self._ending
 
     def cancel(self) -> None:
         """Hangs up, which is how the other side learns to stop."""
@@ -88,7 +71,7 @@ class EndpointStream:
             if (answer := self._opened()) is not None:
                 with answer:
                     for text in taken.texts(_events(answer)):
-                        self._pieces.put(text)
+                        self.hand_over(text)
             how: Ending | Exception = taken.ending(self._cancelled.is_set())
         except (OSError, HTTPException, ValueError) as fault:
             how = taken.ending(True) if self._cancelled.is_set() else _broken_off(fault)
