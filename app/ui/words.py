@@ -1,13 +1,29 @@
-"""The page's words from words.yaml: the shell takes them as $name, the scripts as one object."""
+"""What the page says: one file for each language in words/, the same words in each.
 
+    read_words("fr")["send"]        "Envoyer"
+    languages()                     {"en": "English", "fr": "Français"}
+
+A new language is one new file. The shell takes words as $name, the scripts as words.name, and {braces} are
+filled in where a sentence is shown. Each tab has its words in a group of its name.
+"""
+
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-FILE = Path(__file__).with_name("words.yaml")
+FOLDER = Path(__file__).with_name("words")
+ENGLISH = "en"
 
 
-def read_words() -> dict[str, Any]:
-    """All words by name; `shop` and `anything` are groups, the rest is text."""
-    return yaml.safe_load(FILE.read_text(encoding="utf-8"))
+def read_words(language: str = ENGLISH) -> dict[str, Any]:
+    """All words of a language by name; groups are objects, the rest is text."""
+    return yaml.safe_load((FOLDER / f"{language}.yaml").read_text(encoding="utf-8"))
+
+
+@cache
+def languages() -> dict[str, str]:
+    """What each language calls itself, by its tag, English first."""
+    tags = sorted((path.stem for path in FOLDER.glob("*.yaml")), key=lambda tag: (tag != ENGLISH, tag))
+    return {tag: str(read_words(tag)["language_name"]) for tag in tags}
