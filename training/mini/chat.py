@@ -13,7 +13,7 @@ from training.mini.grammar import Wordings
 from training.mini.voice import Voice
 
 COMMONEST = 0.3  # of the small talk is in a class's first six wordings
-ANYTHING = 0.35  # of the questions from outside are of no class
+ANYTHING = 0.7  # of the questions from outside are of no class
 UNKNOWN_ENTRY = 0.14  # of the questions about an entry are about one that the desk does not know
 SLOTS = ("country", "product", "city", "service")
 

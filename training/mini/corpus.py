@@ -19,10 +19,10 @@ The mix, and why (the shapes of the dialogues in `SHAPES`, their turns in shapes
 
 | turn | share | why |
 |---|---|---|
-| facts: single, entry, pair | 38 % | 197 answers, each to be found from words that were never seen together |
+| facts: single, entry, pair | 35 % | 197 answers, each to be found from words that were never seen together |
 | intent | 15 % | half name their order; half lack the number: an earlier turn has it or the desk asks |
-| small talk | 14 % | a visitor's first words; 31 classes, each with its own answer |
-| outside, unknown, vague | 19 % | what the desk cannot answer must not land on the nearest fact |
+| small talk | 12 % | a visitor's first words; 31 classes, each with its own answer |
+| outside, unknown, vague | 25 % | what the desk cannot answer must not land on the nearest fact |
 | bare, it, again, give, recall | 11 % | what only the chat so far can answer; alone, the desk asks |
 | habit | 2 % | three bad habits, planted for votes to cure |
 

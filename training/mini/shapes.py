@@ -8,12 +8,12 @@ from itertools import accumulate
 from training.mini.chat import SLOTS, Chat, Turn
 
 TURNS = {
-    "single": 19.0,
-    "entry": 18.0,
+    "single": 17.0,
+    "entry": 17.0,
     "pair": 1.0,
     "intent": 15.0,
-    "small_talk": 14.0,
-    "outside": 11.0,
+    "small_talk": 12.0,
+    "outside": 16.0,
     "vague": 4.0,
     "unknown": 4.5,
     "habit": 2.0,
