@@ -228,8 +228,7 @@ def earlier(work: Round) -> Said:
     said: Said = {"items": len(items), "dropped": dropped, "own_condition": own}
     if own:
         return said
-    words = ["evaluate", str(work.gguf), "--baseline", work.state.current["ref"], "--data", str(file)]
-    judged = work.run("earlier", [*words, "--max-tokens", str(work.recipe.gate.max_tokens)], 3)
+    judged = _measured(work, "earlier", file)
     conditions = read_json(Path(judged["folder"]) / VERDICT)["conditions"]
     alone = next(one for one in conditions if one["name"] == "primary set")
     difference = primary(judged["metrics"])
@@ -239,6 +238,14 @@ def earlier(work: Round) -> Said:
     return said | {"alone": alone, "difference": difference, "folder": judged["folder"], "lost": lost}
 
 
+def _measured(work: Round, act: str, data: Path, *more: str) -> Said:
+    """The candidate against what is served now, on `data`; the gate wants bits of general text alone."""
+    words = ["evaluate", str(work.gguf), "--baseline", work.state.current["ref"], "--data", str(data)]
+    return work.run(
+        act, [*words, *more, "--bits", "general", "--max-tokens", str(work.recipe.gate.max_tokens)], 3
+    )
+
+
 def taught(work: Round) -> Said:
     items = items_of_taught(work.curated)
     if not items:
@@ -246,8 +253,7 @@ def taught(work: Round) -> Said:
     file = work.state.folder / TAUGHT
     write_jsonl(file, items)
     work.say(f"taught: {len(items)} questions that were taught, asked again; they say nothing to the gate.")
-    words = ["evaluate", str(work.gguf), "--baseline", work.state.current["ref"], "--data", str(file)]
-    said = work.run("taught", [*words, "--max-tokens", str(work.recipe.gate.max_tokens)], 3)
+    said = _measured(work, "taught", file)
     return {"items": len(items), "folder": said["folder"], "changes": said["metrics"]["changes"]}
 
 
@@ -259,16 +265,14 @@ def primary(metrics: Mapping[str, Any]) -> Said:
 
 def evaluate(work: Round) -> Said:
     recipe, current, asked = work.recipe, work.state.current, work.state.said("earlier")
-    file = str(work.state.folder / EARLIER)
-    task = [str(found(path)) for path in recipe.gate.task]
-    own = [file] if asked.get("own_condition") else []
-    words = ["evaluate", str(work.gguf), "--baseline", current["ref"]]
-    words += ["--data", str(work.curated / "eval.jsonl"), "--task", *task]
-    words += ["--earlier", *own] if own else []
-    if recipe.gate.general:
-        words += ["--general", *(str(found(path)) for path in recipe.gate.general)]
+    sets = {
+        "--task": [found(path) for path in recipe.gate.task],
+        "--earlier": [work.state.folder / EARLIER] if asked.get("own_condition") else [],
+        "--general": [found(path) for path in recipe.gate.general],
+    }
+    words = [word for flag, files in sets.items() if files for word in (flag, *map(str, files))]
     work.say(f"evaluate: {work.gguf.name} against {current['name']}, on flags that were held out.")
-    said = work.run("evaluate", [*words, "--max-tokens", str(recipe.gate.max_tokens)], 3)
+    said = _measured(work, "evaluate", work.curated / "eval.jsonl", *words)
     verdict = _judged(work, Path(said["folder"]))
     write_json(work.state.folder / VERDICT, verdict)
     write_json(work.gguf.parent / VERDICT, verdict)  # there promote looks for it, whoever calls it

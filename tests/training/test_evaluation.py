@@ -104,6 +104,16 @@ def test_a_worse_model_is_rejected(
     assert code == 3 and told["verdicts"][0]["verdict"] == "REJECT"
 
 
+def test_bits_of_general_text_alone_lead_to_the_same_verdict(
+    capsys: pytest.CaptureFixture[str], data: dict[str, str], weaker: Path
+) -> None:
+    words = ["mini", "--baseline", str(weaker), "--data", data["primary"], "--general", data["general"]]
+    whole, short = (Path(run(capsys, *words, "--bits", which)[1]["folder"]) for which in ("every", "general"))
+    assert read_json(whole / "verdict.json")["conditions"] == read_json(short / "verdict.json")["conditions"]
+    rows = list(read_jsonl(short / "items.jsonl"))
+    assert {(row["part"], "bits" in row["model"]) for row in rows} == {("primary", False), ("general", True)}
+
+
 def test_an_interrupted_evaluation_goes_on_where_it_stopped(
     capsys: pytest.CaptureFixture[str], data: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,12 @@ def _order(argv: list[str]) -> tuple[Order, bool]:
     parser.add_argument(
         "--max-tokens", type=int, default=256, metavar="N", help="longest answer in tokens (256)"
     )
+    parser.add_argument(
+        "--bits",
+        default="every",
+        choices=("every", "general"),
+        help="measure bits per byte of every reference, or of general text alone, which takes half the time",
+    )
     parser.add_json()
     args = parser.parse_args(argv)
     if args.max_tokens < 1:
@@ -80,5 +86,6 @@ def _order(argv: list[str]) -> tuple[Order, bool]:
         tuple(args.prompt),
         args.metric,
         args.max_tokens,
+        args.bits,
     )
     return order, args.json

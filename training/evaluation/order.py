@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from backtalk import __version__
 from backtalk.errors import WordsError
 from backtalk.files import canonical_json, sha256_of
 from training.data.variant import Variant, find_variant
-from training.evaluation.items import PRIMARY, Item
+from training.evaluation.items import GENERAL, PRIMARY, Item
 from training.evaluation.scores import BITS, EXACT, METRICS, RIGHT, is_asked
 from training.evaluation.subject import Subject
 from training.gate import quantized_file
@@ -29,6 +29,13 @@ class Order:
     metric: str = ""
     """What decides on the primary set; empty: `right` where items define it, else ROUGE-L."""
     max_tokens: int = 256
+    bits: Literal["every", "general"] = "every"
+    """Of which references the bits are measured; the gate wants those of general text alone."""
+
+    def reads(self, item: Item) -> bool:
+        """Whether it is measured how likely the model finds this item's reference."""
+        wanted = self.bits == "every" or item.part == GENERAL or self.metric == BITS
+        return wanted and bool(item.reference)
 
     def as_recipe(self) -> dict[str, Any]:
         """The order as a card holds it."""
@@ -96,6 +103,7 @@ def identity_of(order: Order, inputs: Sequence[Mapping[str, Any]], model: Subjec
         [[variant.name, variant.source] if variant else [] for variant in variants],
         order.metric,
         order.max_tokens,
+        order.bits,
         quantized_file(model.gguf).standing,
     ]
     return sha256(canonical_json(whole)).hexdigest()[:12]

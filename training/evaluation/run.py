@@ -78,7 +78,7 @@ def _measure(
         for done, (item, answer) in enumerate(subject.ask(asked, order.max_tokens), 1):
             kept.keep_answer(item, answer)
             report(f"evaluate: {subject.name} answered {done:,} of {len(asked):,}")
-        texts = kept.unread(item for item in items if item.reference)
+        texts = kept.unread(item for item in items if order.reads(item))
         for done, (item, bits) in enumerate(subject.read(texts), 1):
             kept.keep_bits(item, bits)
             report(f"evaluate: {subject.name} read {done:,} of {len(texts):,}")

@@ -28,14 +28,9 @@ class Served:
         self.gguf: Model | None = model
         self._model = model
         self.name = model.name
-        place = (
-            {"repo": model.repo, "revision": model.revision}
-            if model.repo
-            else {"folder": str(model.path.parent)}
-        )
         size = model.path.stat().st_size
         self.inputs = [
-            {"role": "model", **place, "path": model.path.name, "sha256": model.sha256, "bytes": size}
+            {"role": "model", **_place(model), "path": model.path.name, "sha256": model.sha256, "bytes": size}
         ]
         self._workers = usable_cores() if size < ONE_THREAD_BYTES else 1
         self._engine: MeasuringEngine | None = None
