@@ -296,12 +296,17 @@ class Worker:
             )
 
     def _fail_all(self, fault: Exception) -> None:
+        """Everybody hears of it, who waits too: a fault that met nobody would be met again for ever."""
         for answer in self._active:
             self._sequences.forget(answer.place)
             self._leave(answer.stream, ERROR)
             answer.fail(fault)
+        for stream in self._waiting:
+            self._leave(stream, ERROR)
+            stream.end(fault)
         self._writers.clear()
         self._readers.clear()
+        self._waiting.clear()
 
     def _leave(self, stream: LlamaStream, reason: str) -> None:
         self._metrics.ended[reason] = self._metrics.ended.get(reason, 0) + 1

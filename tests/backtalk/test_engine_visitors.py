@@ -14,6 +14,7 @@ import pytest
 
 from backtalk.engine import CANCELLED, FULL, LATE, Engine, Limits, Sampling, Stream, load, pace
 from backtalk.engine.prometheus import as_text
+from backtalk.engine.sequences import Sequences
 from backtalk.errors import BusyError
 from backtalk.models import resolve
 
@@ -204,6 +205,21 @@ def test_who_waits_too_long_is_told(engine: Engine) -> None:
         with pytest.raises(BusyError, match="Nobody was free"):
             list(ask(engine, say("thanks")))
         first.cancel()
+
+
+def test_a_fault_while_nobody_is_answered_reaches_those_who_wait(
+    small: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Sequences, tokens: int) -> bool:
+        raise RuntimeError("no room was found")
+
+    monkeypatch.setattr(Sequences, "fits", fail)
+    streams = [ask(small, say(question)) for question in QUESTIONS[:3]]
+    for stream in streams:
+        with pytest.raises(RuntimeError, match="no room was found"):
+            list(stream)
+    monkeypatch.undo()
+    assert answer(small, say("hello"))[0]
 
 
 def test_a_stop_string_ends_an_answer_before_it(engine: Engine) -> None:
