@@ -103,7 +103,7 @@ def fit(template: Template, messages: Sequence[Message], room: int) -> Prompt:
     `messages` is an optional system message, earlier turns, and the question, which always stays.
     Raises ContextError when the question alone is too long.
     """
-    system, turns = _split(messages)
+    system, turns = by_turns(messages)
     kept = _likely(template, system, turns, room)
     while True:
         chosen = [*system, *(message for turn in turns[len(turns) - kept :] for message in turn)]
@@ -130,7 +130,7 @@ def _likely(template: Template, system: list[Message], turns: list[list[Message]
     return max(len(turns), 1)
 
 
-def _split(messages: Sequence[Message]) -> tuple[list[Message], list[list[Message]]]:
+def by_turns(messages: Sequence[Message]) -> tuple[list[Message], list[list[Message]]]:
     """The system message and the turns; a turn begins with what the user says."""
     system = [message for message in messages[:1] if message["role"] == "system"]
     turns: list[list[Message]] = []

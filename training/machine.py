@@ -10,10 +10,10 @@ from typing import Literal
 import torch
 
 from backtalk.errors import WordsError
+from backtalk.memory import free_bytes
 
-MEMORY = Path("/proc/meminfo")
 STATUS = Path("/proc/self/status")
-CGROUP = Path("/sys/fs/cgroup")
+UNTOLD = 2**62  # bytes of memory, where nobody knows
 HOLD_NARROW_FROM = 2**28  # numbers: a model of 1 GiB in float32; below it, widening costs more than it saves
 
 Kind = Literal["cpu", "cuda", "mps"]
@@ -68,12 +68,11 @@ def numbers(wanted: str, kind: Kind, stored: str, values: int) -> Numbers:
 
 
 def free_memory(kind: Kind) -> int:
-    """Bytes that could still be taken on the device, within the container's limit."""
+    """Bytes that could still be taken on the device; UNTOLD where the system does not tell."""
     if kind == "cuda":
         return int(torch.cuda.mem_get_info()[0])
-    lines = dict(line.split(":", 1) for line in _lines(MEMORY))
-    free = int(lines["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in lines else 2**62
-    return min(free, _free_in_container())
+    free = free_bytes()
+    return UNTOLD if free is None else free
 
 
 def peak_memory(kind: Kind) -> int:
@@ -90,15 +89,6 @@ def peak_memory(kind: Kind) -> int:
 def gigabytes(size: float) -> str:
     """A size as a person reads it."""
     return f"{size / 2**30:.1f} GiB"
-
-
-def _free_in_container() -> int:
-    try:
-        limit = (CGROUP / "memory.max").read_text().strip()
-        used = int((CGROUP / "memory.current").read_text())
-    except (OSError, ValueError):
-        return 2**62
-    return 2**62 if limit == "max" else max(0, int(limit) - used)
 
 
 def _lines(path: Path) -> list[str]:

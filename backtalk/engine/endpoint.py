@@ -19,7 +19,7 @@ from backtalk.engine.metrics import Metrics
 from backtalk.engine.remote import EndpointStream, Hold, Passing
 from backtalk.errors import ContextError, NetworkError, WordsError
 from backtalk.models import Model
-from backtalk.prompt import Message, Prompt
+from backtalk.prompt import Message, Prompt, by_turns
 
 KEY = "BACKTALK_ENDPOINT_KEY"
 CHARACTERS_A_TOKEN = 3.0  # few, since a prompt is rather found too long here than cut by the other side
@@ -53,7 +53,7 @@ class EndpointEngine:
     def prompt(self, messages: Sequence[Message], max_tokens: int) -> Prompt:
         """The newest turns that should fit, by an estimate: the endpoint alone can count."""
         room = self.context - min(max_tokens, self.context // ANSWER_SHARE)
-        system, turns = _by_turns(messages)
+        system, turns = by_turns(messages)
         for dropped in range(len(turns)):
             chosen = [*system, *(message for turn in turns[dropped:] for message in turn)]
             if estimate(chosen) <= room:
@@ -173,17 +173,6 @@ def estimate(messages: Sequence[Message]) -> int:
     return sum(
         TOKENS_A_MESSAGE + int(len(message["content"]) / CHARACTERS_A_TOKEN) + 1 for message in messages
     )
-
-
-def _by_turns(messages: Sequence[Message]) -> tuple[list[Message], list[list[Message]]]:
-    """The system message, and the turns, each beginning with what the user says."""
-    system = [message for message in messages[:1] if message["role"] == "system"]
-    turns: list[list[Message]] = []
-    for message in messages[len(system) :]:
-        if message["role"] == "user" or not turns:
-            turns.append([])
-        turns[-1].append(message)
-    return system, turns
 
 
 def _plain(request: dict[str, Any]) -> dict[str, Any]:

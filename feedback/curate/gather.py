@@ -10,7 +10,6 @@ Flags (`flag/1`) and decisions (`review/1`) may lie in one file. What breaks its
 import gzip
 import json
 import multiprocessing
-import os
 import re
 import signal
 from argparse import ArgumentParser
@@ -23,6 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from backtalk.engine.machine import usable_cores
 from backtalk.errors import FlagError, WordsError
 from backtalk.files import sha256_of
 from backtalk.progress import Progress
@@ -80,9 +80,11 @@ class Gathered:
         return len(self.standing) + len(self.earlier)
 
 
-def gather(sources: Sequence[Path], controls: re.Pattern[str]) -> Gathered:
+def gather(
+    sources: Sequence[Path], controls: re.Pattern[str], progress: Progress | None = None
+) -> Gathered:
     """Reads all sources; the work is shared between processes where there is much of it."""
-    gathered, reviews, progress = Gathered(), list[Review](), Progress()
+    gathered, reviews, progress = Gathered(), list[Review](), progress or Progress()
     files = [file for source in sources for file in _files(source)]
     for place, found in _read(files, partial(_understand, controls=controls)):
         if isinstance(found, Candidate):
@@ -124,7 +126,7 @@ def _read(files: Sequence[Path], understand: "partial[Understood]") -> Iterator[
         for chunk in chunks:
             yield from _understand_all(chunk, understand)
         return
-    with multiprocessing.get_context("spawn").Pool(_cores(), _leave_interrupts_to_the_first) as pool:
+    with multiprocessing.get_context("spawn").Pool(usable_cores(), _leave_interrupts_to_the_first) as pool:
         for understood in pool.imap(partial(_understand_all, understand=understand), chunks):
             yield from understood
 
@@ -190,10 +192,6 @@ def _digest(gathered: Gathered) -> str:
     hashes += [event.content_hash for event in gathered.earlier]
     hashes += [review.content_hash for review in gathered.reviews.values()]
     return sha256("\n".join(sorted(hashes)).encode()).hexdigest()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _leave_interrupts_to_the_first() -> None:
