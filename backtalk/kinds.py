@@ -69,7 +69,8 @@ def from_text(kind: Any, text: str) -> Any:
 
 def _parse(kind: Any, text: str) -> Any:
     if get_origin(kind) in (Union, UnionType):
-        return _first_that_fits(_parse, get_args(kind), text)
+        lists_first = sorted(get_args(kind), key=lambda one: ("," in text) != (get_origin(one) is tuple))
+        return _first_that_fits(_parse, tuple(lists_first), text)
     if get_origin(kind) is tuple:
         return tuple(_parse(get_args(kind)[0], part.strip()) for part in text.split(",") if part.strip())
     if kind is int:

@@ -63,8 +63,10 @@ class Kept:
 
         def copy() -> None:
             while not over.wait(seconds):
-                with suppress(OSError):  # a bucket that is away for a moment; the next copy is soon
+                try:
                     self.keep(folder)
+                except OSError as fault:  # a bucket that is away for a moment
+                    print(f"No copy of the state was kept this time ({fault}); the next one is tried soon.")
 
         keeper = threading.Thread(target=copy, name="keeper", daemon=True)
         keeper.start()

@@ -25,6 +25,7 @@ class Recipe:
     learning_rate: float = knob(2e-4, "peak learning rate, 5 % of the steps after the start")
     packing: bool = knob(False, "several rows in one sequence")
     limit: int | None = knob(None, "rows at most")
+    layers: str | tuple[str, ...] = knob("all", "all, or a list")
     adapter: Adapter = section(Adapter)
 
     def __post_init__(self) -> None:
@@ -135,3 +136,8 @@ def test_a_fault_in_a_flag_is_one_sentence(words: tuple[str, ...], sentence: str
     with pytest.raises(WordsError) as fault:
         parse(*words)
     assert sentence in str(fault.value)
+
+
+@pytest.mark.parametrize(("text", "value"), [("all", "all"), ("q_proj,v_proj", ("q_proj", "v_proj"))])
+def test_a_comma_makes_a_list_where_a_word_or_a_list_may_stand(text: str, value: object) -> None:
+    assert parse("--layers", text) == {"layers": value}
