@@ -80,9 +80,7 @@ class Gathered:
         return len(self.standing) + len(self.earlier)
 
 
-def gather(
-    sources: Sequence[Path], controls: re.Pattern[str], progress: Progress | None = None
-) -> Gathered:
+def gather(sources: Sequence[Path], controls: re.Pattern[str], progress: Progress | None = None) -> Gathered:
     """Reads all sources; the work is shared between processes where there is much of it."""
     gathered, reviews, progress = Gathered(), list[Review](), progress or Progress()
     files = [file for source in sources for file in _files(source)]
