@@ -45,6 +45,10 @@ class Fixes:
                 found[flag] = {**rows[flag], "round": number}
         return found
 
+    def by_round(self, served: int) -> list[tuple[int, Mapping[str, Json]]]:
+        """The rounds that led to `served`, first to last, each with what it made of all its flags."""
+        return [(number, self._read(path)) for number, path in reversed([*_rounds(served)])]
+
     def edition(self, served: int) -> str:
         """Another text once there is something new to tell: a round's file comes after its promotion."""
         for number, path in _rounds(served):
