@@ -22,9 +22,11 @@ from feedback import schema
 from feedback.hub.segment import Segments
 from feedback.hub.sync import Sync
 from feedback.hub.volume import mounted
+from feedback.revisions import withdrawal
+from feedback.rights.amending import amend_flag, message_of, preview_amendment
 from feedback.rights.consenting import flags_given, follow_consent, is_same
 from feedback.schema import FlagEvent
-from feedback.store.outbox import NAME, Outbox
+from feedback.store.outbox import NAME, Outbox, Receipt
 from feedback.store.saving import Choice, FlaggedMessage, preview, save_flag
 
 NO_SECRET = (
@@ -78,28 +80,67 @@ class Flagging:
             "kept": not on_space(),
         }
 
-    def save(self, visitor: str, messages: Sequence[Message], message_id: str, choice: Any) -> dict[str, Any]:
+    def save(
+        self,
+        visitor: str,
+        messages: Sequence[Message],
+        message_id: str,
+        choice: Any,
+        extras: schema.Extras | None = None,
+    ) -> dict[str, Any]:
         """Saves a choice; says where it is now, once it is on disk. Raises FlagError or OutboxError.
 
-        `left`: the commit that still holds what a withdrawal took back, until a purge.
+        `extras`: what this server adds to it, such as the answer that stood beside this one. `left`: the
+        commit that still holds what a withdrawal took back, until a purge.
         """
-        outbox, receipts = self._opened()
+        outbox, _ = self._opened()
         message = flagged_message(visitor, messages, message_id)
-        said = self._unhurried(message, _choice(choice))
+        said = replace(self._unhurried(message, read_choice(choice)), extras=extras)
         with self._saving:
-            receipt = save_flag(outbox, message, said)
+            return self._told(save_flag(outbox, message, said))
+
+    def amend(self, event: FlagEvent, choice: Any) -> dict[str, Any]:
+        """The same for a flag of which only its last event is at hand. Its consent stays, if it has one."""
+        outbox, _ = self._opened()
+        message = message_of(event)
+        said = self._unhurried(message, read_choice(choice))
+        with self._saving:
+            return self._told(amend_flag(outbox, event, message, said))
+
+    def withdraw(self, event: FlagEvent) -> dict[str, Any]:
+        """Takes a flag back of which only its last event is at hand."""
+        outbox, _ = self._opened()
+        with self._saving:
+            return self._told(outbox.save(withdrawal(event)))
+
+    def preview_amendment(self, event: FlagEvent, choice: Any) -> dict[str, Any]:
+        """What `amend` would store, as `preview` tells it."""
+        outbox, _ = self._opened()
+        return _for_preview(preview_amendment(outbox, event, message_of(event), read_choice(choice)))
+
+    def _told(self, receipt: Receipt) -> dict[str, Any]:
+        _, receipts = self._opened()
         withdrawn = receipt.event.op == "retract"
         return {
             "saved": receipt.sentence,
             "left": receipts.left_at(receipt.flag_id) if withdrawn else "",
         }
 
+    @property
+    def outbox(self) -> Outbox:
+        """Where the flags are. Raises FlagError where flagging is off."""
+        return self._opened()[0]
+
+    def receipt(self, flag: str) -> dict[str, Any] | None:
+        """How far a flag has come; None where there is none of that id."""
+        return self._opened()[1].of(flag)
+
     def preview(
         self, visitor: str, messages: Sequence[Message], message_id: str, choice: Any
     ) -> dict[str, Any]:
         """What `save` would store: every text as it would be written, cut where something was masked."""
         outbox, _ = self._opened()
-        message, said = flagged_message(visitor, messages, message_id), _choice(choice)
+        message, said = flagged_message(visitor, messages, message_id), read_choice(choice)
         return _for_preview(preview(outbox, message, said))
 
     def agree(self, visitor: str, messages: Sequence[Message], consent: Any, everywhere: bool = False) -> int:
@@ -127,7 +168,7 @@ class Flagging:
 
     def standing(self, visitor: str, messages: Sequence[Message]) -> dict[str, dict[str, Any]]:
         """What this visitor's flags on these messages are, by message, as the panel shows them."""
-        return {message: _for_panel(event) for message, event in self._flags(visitor, messages).items()}
+        return {message: for_panel(event) for message, event in self._flags(visitor, messages).items()}
 
     def receipts(self, visitor: str, message_ids: Any) -> dict[str, dict[str, Any]]:
         """How far this visitor's flags on these messages have come, by message."""
@@ -238,7 +279,7 @@ def _answer(answer: Message) -> schema.Answer:
     )
 
 
-def _choice(choice: Any) -> Choice:
+def read_choice(choice: Any) -> Choice:
     """A choice as the page sends it; a part that is missing stays as it was."""
     if not isinstance(choice, dict) or not choice.keys() <= PARTS:
         raise FlagError(
@@ -268,7 +309,7 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _for_panel(event: FlagEvent) -> dict[str, Any]:
+def for_panel(event: FlagEvent) -> dict[str, Any]:
     return {
         "flag_id": event.flag_id,
         "revision": event.revision,

@@ -36,7 +36,7 @@ from feedback.curate.split import EVAL, Leak, find_leaks, split, spoken
 from feedback.hub.fetch import sources_at_home
 from feedback.store.decisions import Review
 
-FORMAT = "curated/3"  # raised when the same flags would give other rows
+FORMAT = "curated/4"  # raised when the same flags would give other rows
 WORTH = {ACCEPTED: 0, AGREED: 1, NEW: 2}  # whose spelling and whose flag is kept where several say the same
 MOST_LEAKS_TOLD = 10
 
@@ -151,13 +151,28 @@ def _included(
     """The flags in a state that is asked for, the most trusted first."""
     fates.state = agreement.states(flags, reviews)
     wanted_states = INCLUDED[settings.include]
-    for flag in flags:
-        state = fates.state[flag.flag_id]
-        if state not in wanted_states:
-            undecided = f"not_{settings.include}"
-            fates.left_out[flag.flag_id] = undecided if state in (NEW, AGREED) else state
     chosen = [flag for flag in flags if fates.state[flag.flag_id] in wanted_states]
+    chosen += _other_sides(flags, chosen, fates)
+    used = {flag.flag_id for flag in chosen}
+    for flag in flags:
+        if flag.flag_id not in used:
+            state, undecided = fates.state[flag.flag_id], f"not_{settings.include}"
+            fates.left_out[flag.flag_id] = undecided if state in (NEW, AGREED) else state
     return sorted(chosen, key=lambda flag: (WORTH[fates.state[flag.flag_id]], flag.flag_id))
+
+
+def _other_sides(flags: list[Candidate], chosen: list[Candidate], fates: Fates) -> list[Candidate]:
+    """A vote between two answers is two flags: a maintainer's word on one holds for an undecided other."""
+    voted = {(flag.contributor, flag.other_message) for flag in chosen if flag.choice}
+    decided = {flag.flag_id for flag in chosen}
+    return [
+        flag
+        for flag in flags
+        if flag.choice
+        and (flag.contributor, flag.message) in voted
+        and fates.state[flag.flag_id] == NEW
+        and flag.flag_id not in decided
+    ]
 
 
 def _capped(flags: list[Candidate], most: int, fates: Fates) -> list[Candidate]:

@@ -93,13 +93,14 @@ def look(gathered: Gathered, curated: Path | None = None, answers: int = 0) -> I
         if agreement.decision_on(flag, gathered.reviews) != agreement.NEW
     }
     people = _large_enough(flags)
+    alone = [flag for flag in flags if not flag.choice]  # a better one of two need not be good
     messages = len({flag.message for flag in flags})
     return Insights(
         flags=len(flags),
         flagged=Share(min(messages, answers), answers) if answers else None,
-        good=_shares(flags, _model, _is_good),
+        good=_shares(alone, _model, _is_good),
         reasons=_count(reason for flag in flags for reason in flag.reasons),
-        days=_shares(flags, lambda flag: flag.created_at[:10], _is_good),
+        days=_shares(alone, lambda flag: flag.created_at[:10], _is_good),
         states=_count(states.values()),
         conflicts=_conflicts(flag for flag in able if states[flag.flag_id] == agreement.CONFLICT),
         hours_to_decision=_median_hours(flags, decided),

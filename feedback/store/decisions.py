@@ -64,6 +64,8 @@ def matter_of(event: FlagEvent) -> str:
     """A hash of what a maintainer judges: answer, vote, reasons, words. Consent may change without it."""
     reasons = sorted(reason.id for reason in event.reasons)
     words = [event.answer.text, event.verdict, *reasons, event.comment, event.correction.text]
+    if choice := event.extras.comparison.choice:  # of a flag on one of two answers side by side
+        words.append(choice)
     return hashlib.sha256(canonical_json(words)).hexdigest()
 
 
