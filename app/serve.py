@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from app.answering import Desk
     from app.beside import Beside
     from app.follow import Follower
-    from app.ui.chat import Chat
+    from app.ui.sign_in import SignIn
+    from app.ui.views import Views
     from backtalk.engine import Engine
 
 GOODBYE_SECONDS = 1  # for streams to end; then their connections are closed
@@ -66,12 +67,12 @@ def serve(settings: Settings) -> int:
         follower = follow(desk, settings)
         threading.Thread(target=tell_state, args=(desk, follower is not None), daemon=True).start()
         with WaitingRoom(listener, read_words()):
-            chat, beside = open_chat(desk, settings, key)
-            server = web_server(chat, settings, beside)
+            views, beside = open_views(desk, settings, key)
+            server = web_server(views, settings, beside, open_sign_in(settings))
         try:
-            run_until_signal(server, listener, chat.stop_all)
+            run_until_signal(server, listener, views.stop_all)
         finally:
-            chat.close()
+            views.close()
             if follower:
                 follower.stop()
             desk.close()
@@ -92,16 +93,41 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def open_chat(desk: "Desk", settings: Settings, key: Key | None) -> "tuple[Chat, Beside]":
-    """The chat at a desk, and what is served beside it; what they import takes seconds, which is why that is
-    done here.
+def open_views(desk: "Desk", settings: Settings, key: Key | None) -> "tuple[Views, Beside]":
+    """The tabs at a desk, and what is served beside the page; what they import takes seconds, which is why that
+    is done here.
     """
     from app.beside import beside_page
     from app.flagging import Flagging
-    from app.ui.chat import Chat
+    from app.ui.views import open_views
 
     flagging = Flagging.at_home().start_sending()
-    return Chat(desk, flagging), beside_page(desk, flagging, settings, key)
+    return open_views(desk, flagging, settings), beside_page(desk, flagging, settings, key)
+
+
+def open_sign_in(settings: Settings) -> "SignIn":
+    """Who may sign in: on a Space with the Hub's accounts, elsewhere whoever reads the link in this terminal."""
+    from app.accounts import Accounts, Link
+    from app.maintainers import maintainers
+    from app.oauth import hub_sign_in
+    from app.ui.sign_in import SignIn
+    from backtalk.home import on_space
+
+    hub = hub_sign_in()
+    link = None if on_space() else Link()
+    accounts = Accounts(maintainers(), link, framed=on_space())
+
+    def tell_link() -> None:
+        if link:
+            print(
+                f"To maintain it, open this link; it works once: {address(settings)}/#/sign-in/{link.key}",
+                flush=True,
+            )
+
+    if on_space() and not hub:
+        print("Nobody can sign in to maintain this Space: its README needs hf_oauth: true.", file=sys.stderr)
+    tell_link()
+    return SignIn(accounts, hub, tell_link)
 
 
 def follow(desk: "Desk", settings: Settings) -> "Follower | None":
@@ -113,12 +139,12 @@ def follow(desk: "Desk", settings: Settings) -> "Follower | None":
     return Follower(desk, pointer, settings.context, settings.threads).start() if pointer else None
 
 
-def web_server(chat: "Chat", settings: Settings, beside: "Beside") -> "uvicorn.Server":
+def web_server(views: "Views", settings: Settings, beside: "Beside", sign_in: "SignIn") -> "uvicorn.Server":
     import uvicorn
 
-    from app.ui.page import build, serve_page
+    from app.ui.page import serve_page
 
-    app = serve_page(build(chat, settings), settings, beside)
+    app = serve_page(views, settings, {**beside, **sign_in.routes()}, sign_in.maintainer)
     return uvicorn.Server(
         uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GOODBYE_SECONDS, lifespan="on")
     )

@@ -16,12 +16,9 @@ Promise: only `ask` waits in the queue; a fault comes back as {"error": one sent
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
 from typing import Any
-
-import gradio as gr
 
 from app.answering import READY, Answer, Desk, describe
 from app.conversation import Controls, sent_line, title
@@ -29,13 +26,12 @@ from app.fixes import Fixes
 from app.flagging import Flagging
 from app.transcript import Message, conversation_id, new_visitor, verify
 from app.transcript import visitor as visitor_of
+from app.ui.endpoint import Json, as_object, at_once, calmly, streamed
 from app.ui.markdown import render
 from app.ui.shop import is_shop
 from backtalk.attribution import built_with
 from backtalk.engine import Limits
 from backtalk.errors import BacktalkError, TranscriptError, WordsError
-
-Json = dict[str, Any]
 
 BEYOND = 8  # more than the engine lets in: whoever is too many hears so from it, and does not wait unseen
 ANSWERS_AT_ONCE = Limits.live + Limits.queue + BEYOND  # the engine itself decides whose turn it is
@@ -43,21 +39,10 @@ STOPS_KEPT = 256  # a stop may arrive before its answer has begun
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
-def calmly(answer: Callable[["Chat", Json], Json]) -> Callable[["Chat", Json], Json]:
-    """A fault that the reader can act on becomes {"error": its sentence}."""
-
-    @wraps(answer)
-    def calm(self: "Chat", request: Json) -> Json:
-        try:
-            return answer(self, _object(request))
-        except BacktalkError as fault:
-            return {"error": str(fault)}
-
-    return calm
-
-
 class Chat:
     """Answers the page. Holds nothing of a visitor but the answers that are being written."""
+
+    name = "chat"
 
     def __init__(self, desk: Desk, flagging: Flagging):
         self._desk, self._flagging = desk, flagging
@@ -74,18 +59,12 @@ class Chat:
 
     def endpoints(self) -> None:
         """Registers the questions above with the Gradio app that is being built."""
-        at_once = (
+        questions = (
             self.enter, self.status, self.stop, self.open, self.flag, self.preview, self.agree, self.receipts
         )  # fmt: skip
-        for answer in at_once:
-            gr.api(answer, api_name=answer.__name__, queue=False, api_visibility="private")
-        gr.api(
-            self.ask,
-            api_name="ask",
-            api_visibility="private",
-            concurrency_limit=ANSWERS_AT_ONCE,
-            concurrency_id="desk",
-        )
+        for answer in questions:
+            at_once(answer)
+        streamed(self.ask, most=ANSWERS_AT_ONCE, line="desk")
 
     @calmly
     def enter(self, request: Json) -> Json:
@@ -102,7 +81,7 @@ class Chat:
 
     def ask(self, request: Json) -> Iterator[Json]:
         try:
-            with self._begun(_object(request)) as (answer, path_title):
+            with self._begun(as_object(request)) as (answer, path_title):
                 yield {"question": answer.question.to_json(), "title": path_title, "by": _named(answer.model)}
                 for place in answer.in_line():
                     yield {"place": place.position, "seconds": round(place.seconds)}
@@ -130,18 +109,18 @@ class Chat:
     def flag(self, request: Json) -> Json:
         visitor, messages = _transcript(request)
         message = _flagged(request)
-        saved = self._flagging.save(visitor, messages, message, _object(request.get("choice")))
+        saved = self._flagging.save(visitor, messages, message, as_object(request.get("choice")))
         return {**saved, **self._flags(visitor, messages)}
 
     @calmly
     def preview(self, request: Json) -> Json:
         visitor, messages = _transcript(request)
-        return self._flagging.preview(visitor, messages, _flagged(request), _object(request.get("choice")))
+        return self._flagging.preview(visitor, messages, _flagged(request), as_object(request.get("choice")))
 
     @calmly
     def agree(self, request: Json) -> Json:
         visitor, messages = _transcript(request)
-        consent, everywhere = _object(request.get("consent")), request.get("everywhere") is True
+        consent, everywhere = as_object(request.get("consent")), request.get("everywhere") is True
         count = self._flagging.agree(visitor, messages, consent, everywhere)
         return {"count": count, **self._flags(visitor, messages)}
 
@@ -175,7 +154,7 @@ class Chat:
     def _begun(self, request: Json) -> Iterator[tuple[Answer, str]]:
         """The answer that was asked for, stoppable while the block runs, stopped when it is left."""
         visitor, messages = _transcript(request)
-        controls = Controls.from_form(**_object(request.get("controls", {})))
+        controls = Controls.from_form(**as_object(request.get("controls", {})))
         answer = self._desk.ask(visitor, request["conversation"], messages, request.get("question"), controls)
         try:
             with self._running.holding(visitor, _request_id(request), answer):
@@ -251,12 +230,6 @@ def _named(model: Json) -> Json:
 
 def _shown(message: Message) -> Json:
     return {"html": render(message.text), "line": sent_line(message)}
-
-
-def _object(value: Any) -> Json:
-    if not isinstance(value, dict):
-        raise WordsError(f"The request holds a {type(value).__name__} where an object was wanted.")
-    return value
 
 
 def _request_id(request: Json) -> str:

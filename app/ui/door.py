@@ -3,20 +3,27 @@
 Gradio brings routes for uploads, files, proxies and more that this page does not use; only those listed here
 are open. A request that cannot be right is answered with one sentence before it reaches Gradio, and an
 internal fault with one sentence after. Every page says which hosts it may load from: this one, no other.
+
+Promise: a maintainer's endpoint is reached by maintainers alone; who that is comes from the door, whatever a
+request says of it.
 """
 
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.accounts import Person
+from app.ui.endpoint import FROM_THE_DOOR, MAINTAINER, Role
 
 OPEN = {
     "GET": re.compile(
         r"/|/page/\w+/[\w.-]+|/(assets|static)/[\w./-]+|/theme\.css|/favicon\.ico|/robots\.txt|/config|/health"
-        r"|/gradio_api/(startup-events|heartbeat/\w+|call/\w+/\w+)"
+        r"|/gradio_api/(startup-events|heartbeat/\w+|call/(?P<name>\w+)/\w+)"
     ),
     "POST": re.compile(r"/gradio_api/(?P<way>call|run)/(?P<name>\w+)"),
 }
@@ -34,22 +41,41 @@ HEADERS = [
     ),
 ]
 
+MAINTAINERS_ONLY = "Only maintainers of this chat may do this. Sign in as one first."
+
 Json = dict[str, Any]
+WhoMaintains = Callable[[str], Awaitable[Person | None]]
+"""The maintainer whom the header `Cookie` names, or None."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """How one is asked, queued ("call") or at once ("run"), and who may."""
+
+    way: Literal["call", "run"]
+    role: Role
+
+
+async def nobody(_cookies: str) -> Person | None:
+    """Without a sign-in nobody is a maintainer."""
+    return None
 
 
 class Door:
-    """ASGI middleware. `endpoints`: name to "call" (queued) or "run"; `early`: files the page soon needs;
-    `beside`: what is answered beside the page, by method and path.
+    """ASGI middleware. `endpoints` by name; `early`: files the page soon needs; `beside`: what is answered
+    beside the page, by method and path; `maintainer` says which maintainer is asking.
     """
 
     def __init__(
         self,
         app: ASGIApp,
-        endpoints: Mapping[str, str],
+        endpoints: Mapping[str, Endpoint],
         early: Sequence[str] = (),
         beside: Mapping[tuple[str, str], ASGIApp] | None = None,
+        maintainer: WhoMaintains = nobody,
     ):
         self._app, self._endpoints, self._beside = app, endpoints, beside or {}
+        self._maintainer = maintainer
         self._early = [(b"link", ", ".join(_preload(file) for file in early).encode())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,18 +89,33 @@ class Door:
             await _say(send, 404, "There is nothing at this address. The page is at /.")
         elif scope["path"] == "/health":
             await _answer(send, 200, {"status": "ok"})
+        elif not (person := await self._known(way_in, scope)) and self._is_for_maintainers(way_in):
+            await _say(send, 403, MAINTAINERS_ONLY)
         elif scope["method"] == "POST":
-            await self._let_in(way_in, scope, receive, send)
+            await self._let_in(way_in, person, scope, receive, send)
         else:
             await self._pass_on(self._app, scope, receive, send)
 
-    async def _let_in(self, way_in: re.Match[str], scope: Scope, receive: Receive, send: Send) -> None:
+    def _is_for_maintainers(self, way_in: re.Match[str]) -> bool:
+        endpoint = self._endpoints.get(way_in["name"] or "")
+        return endpoint is not None and endpoint.role == MAINTAINER
+
+    async def _known(self, way_in: re.Match[str], scope: Scope) -> Person | None:
+        """The maintainer who asks for something that only maintainers may."""
+        if not self._is_for_maintainers(way_in):
+            return None
+        headers = dict(scope["headers"])
+        return await self._maintainer(headers.get(b"cookie", b"").decode("latin-1"))
+
+    async def _let_in(
+        self, way_in: re.Match[str], person: Person | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         body = await _read(receive)
         if body is None:
             await _say(send, 413, f"The request is larger than {LARGEST_REQUEST >> 20} MiB.")
             return
         try:
-            data = self._checked(way_in, dict(scope["headers"]), body)
+            data = _as_from(person, self._checked(way_in, dict(scope["headers"]), body))
         except ValueError as fault:
             await _say(send, 422, str(fault))
             return
@@ -85,8 +126,8 @@ class Door:
         way, name = way_in["way"], way_in["name"]
         if name not in self._endpoints:
             raise ValueError(f"There is no endpoint '{name[:60]}'. Known are {', '.join(self._endpoints)}.")
-        if self._endpoints[name] != way:
-            raise ValueError(f"The endpoint {name} is asked at /gradio_api/{self._endpoints[name]}/{name}.")
+        if (right := self._endpoints[name].way) != way:
+            raise ValueError(f"The endpoint {name} is asked at /gradio_api/{right}/{name}.")
         if not headers.get(b"content-type", b"").startswith(b"application/json"):
             # A page of another site can send anything else in a visitor's name without being asked first.
             raise ValueError("The request does not call itself application/json.")
@@ -108,6 +149,14 @@ class Door:
         ) as fault:  # whoever is behind has answered already or never will; say it once, calmly
             print(f"A request to {scope['path']} failed: {fault!r}", file=sys.stderr)
             await guard.close()
+
+
+def _as_from(person: Person | None, data: list[Json]) -> list[Json]:
+    """The request without what only the door may say, and with it where it is a maintainer's."""
+    said = {name: value for name, value in data[0].items() if name not in FROM_THE_DOOR}
+    if person:
+        said["maintainer"] = {"name": person.name, "token": person.token}
+    return [said]
 
 
 INTERNAL = "Something went wrong on the server; nothing is lost. Please try again."

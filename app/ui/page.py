@@ -1,68 +1,81 @@
 """The page around the tabs: shell, style, scripts and the data that they start with.
 
-    blocks = build(Chat(desk, flagging), settings)
-    app = serve_page(blocks, settings)
+    app = serve_page(open_views(desk, flagging, settings), settings)
+
+The page comes without words: the browser says which language it wants, and takes that file alone.
 
 Promise: the app serves the page, its own files and Gradio's queue behind one door, and nothing else.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
-from starlette.responses import Response
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from app.conversation import BOUNDS, LONGEST_MESSAGE, LONGEST_SYSTEM_PROMPT, Controls
 from app.settings import Settings
-from app.ui.chat import ANSWERS_AT_ONCE, Chat
-from app.ui.door import Door
-from app.ui.words import read_words
+from app.ui import words
+from app.ui.chat import ANSWERS_AT_ONCE
+from app.ui.door import Door, Endpoint, WhoMaintains, nobody
+from app.ui.endpoint import ROLES
+from app.ui.views import ORDER, View
+from app.ui.words import languages, read_words
 from feedback.taxonomy import FITTING, Taxonomy, taxonomy
 
 FOLDER = Path(__file__).parent
-WEB = FOLDER / "web"
+WEB, WORDS = FOLDER / "web", words.FOLDER
 MOST_WAITING = 32  # questions before the engine's own line; more are asked to come back in a moment
 THREADS = ANSWERS_AT_ONCE + 40  # each answer takes one, and what is answered at once must find one free
 MOST_REASONS = 4
+LATER = tuple(view for view in ORDER if view != "chat")
 PAPER, PAPER_DARK = "#faf8f4", "#171614"  # --paper of page.css
+EARLY = WEB / "early.js"  # stands in the head itself, so that nothing is drawn before it
 FONT = ["system-ui", "sans-serif"]  # names only: a font of the visitor's machine, nothing is fetched
 
 
-def build(chat: Chat, settings: Settings) -> gr.Blocks:
-    """The app with its chat tab; the model at the chat's desk may still be loading."""
-    words = read_words()
-    with gr.Blocks(title=words["title"], analytics_enabled=False) as blocks:
+def build(views: Sequence[View], settings: Settings) -> gr.Blocks:
+    """The app with its views; the model at their desk may still be loading."""
+    with gr.Blocks(title=read_words()["title"], analytics_enabled=False) as blocks:
         gr.HTML(
-            html_template=Template((FOLDER / "shell.html").read_text(encoding="utf-8")).substitute(words),
+            html_template=(FOLDER / "shell.html").read_text(encoding="utf-8"),
             js_on_load=f'import(new URL("{files_at(settings)}/main.js", document.baseURI))'
             ".then(({ start }) => start(element));",
             apply_default_css=False,
         )
-        chat.endpoints()
+        for view in views:
+            view.endpoints()
     blocks.max_threads = THREADS  # read by the queue, and at the start
     return blocks.queue(max_size=MOST_WAITING)
 
 
 def serve_page(
-    blocks: gr.Blocks, settings: Settings, beside: Mapping[tuple[str, str], ASGIApp] | None = None
+    views: Sequence[View],
+    settings: Settings,
+    beside: Mapping[tuple[str, str], ASGIApp] | None = None,
+    maintainer: WhoMaintains = nobody,
 ) -> FastAPI:
-    """The web app: our own files beside Gradio, and the door before both; `beside`: see Door."""
+    """The web app: our own files beside Gradio, and the door before both; `beside`, `maintainer`: see Door."""
     app = FastAPI(openapi_url=None)
+    blocks = build(views, settings)
     folder = files_at(settings)
-    app.mount(f"/{folder}", Files(WEB, "no-store" if settings.dev else "max-age=31536000, immutable"))
+    cache = "no-store" if settings.dev else "max-age=31536000, immutable"
+    for language in languages():
+        app.add_route(f"/{folder}/{language}.json", _words_in(language, cache))
+    app.mount(f"/{folder}", Files(WEB, cache))
     gr.mount_gradio_app(
         app,
         blocks,
         path="/",
         theme=theme(),
-        head=head(read_words(), settings),
+        head=head([view.name for view in views], settings),
         footer_links=[],
         favicon_path=str(WEB / "icon.svg"),
         run_history=False,
@@ -72,10 +85,27 @@ def serve_page(
         mcp_server=False,
         show_error=False,
     )
-    endpoints = {str(fn.api_name): "call" if fn.queue else "run" for fn in blocks.fns.values()}
-    early = sorted(f"{folder}/{path.name}" for path in WEB.iterdir() if path.suffix in (".css", ".js"))
-    app.add_middleware(Door, endpoints=endpoints, early=early, beside=beside)
+    early = [f"{folder}/{name}" for name in soon_needed()]
+    app.add_middleware(
+        Door, endpoints=endpoints_of(blocks), early=early, beside=beside, maintainer=maintainer
+    )
     return app
+
+
+def soon_needed() -> list[str]:
+    """Our files that every visitor needs: the other tabs' come when their tab is opened."""
+    lazily = {EARLY.name} | {path.name for path in WEB.iterdir() if path.name.startswith(LATER)}
+    return sorted(
+        path.name for path in WEB.iterdir() if path.suffix in (".css", ".js") and path.name not in lazily
+    )
+
+
+def endpoints_of(blocks: gr.Blocks) -> dict[str, Endpoint]:
+    """Every endpoint that Gradio would answer, by name. Raises KeyError for one without a role."""
+    return {
+        str(fn.api_name): Endpoint("call" if fn.queue else "run", ROLES[str(fn.api_name)])
+        for fn in blocks.fns.values()
+    }
 
 
 class Files(StaticFiles):
@@ -95,8 +125,15 @@ def files_at(settings: Settings) -> str:
     """The address of our files; it changes with them, so that a browser never mixes two releases."""
     if settings.dev:
         return "page/dev"
-    content = b"".join(path.read_bytes() for path in sorted(WEB.iterdir()))
+    content = b"".join(path.read_bytes() for folder in (WEB, WORDS) for path in sorted(folder.iterdir()))
     return f"page/{hashlib.sha256(content).hexdigest()[:12]}"
+
+
+def _words_in(language: str, cache: str) -> Callable[[Request], Response]:
+    def answer(_request: Request) -> Response:
+        return JSONResponse(read_words(language), headers={"cache-control": cache})
+
+    return answer
 
 
 def theme() -> gr.themes.Base:
@@ -105,24 +142,25 @@ def theme() -> gr.themes.Base:
     return base.set(body_background_fill=PAPER, body_background_fill_dark=PAPER_DARK)
 
 
-def head(words: dict[str, Any], settings: Settings) -> str:
-    """What the page's head holds: the colours chosen before, our style, and the scripts' data."""
-    data = json.dumps(start_data(words, settings)).replace("<", "\\u003c")  # no text can end the element
+def head(views: Sequence[str], settings: Settings) -> str:
+    """What the page's head holds: colours and language chosen before, our style, and the scripts' data."""
+    data = json.dumps(start_data(views, settings)).replace("<", "\\u003c")  # no text can end the element
+    early, files = EARLY.read_text(encoding="utf-8"), files_at(settings)
     return "\n".join(
         [
             '<meta name="color-scheme" content="light dark">',
-            "<script>try { document.documentElement.dataset.theme = "
-            'localStorage.getItem("backtalk.theme") ?? "" } catch {}</script>',
-            f'<link rel="stylesheet" href="{files_at(settings)}/page.css">',
+            f'<script data-languages="{" ".join(languages())}" data-files="{files}">{early}</script>',
+            f'<link rel="stylesheet" href="{files}/page.css">',
             f'<script type="application/json" id="backtalk-data">{data}</script>',
         ]
     )
 
 
-def start_data(words: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """What the scripts know from the start: words, bounds, defaults and the reasons of the panel."""
+def start_data(views: Sequence[str], settings: Settings) -> dict[str, Any]:
+    """What the scripts know from the start: views, languages, bounds, defaults and the reasons of the panel."""
     return {
-        "words": words,
+        "views": list(views),
+        "languages": languages(),
         "bounds": BOUNDS,
         "longest": {"message": LONGEST_MESSAGE, "system_prompt": LONGEST_SYSTEM_PROMPT},
         "defaults": {**Controls().__dict__, "history": settings.history},

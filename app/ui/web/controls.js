@@ -1,6 +1,6 @@
 // What the visitor sets beside the conversation: the history switch under the box, and the settings sheet.
 
-import { bounds, byId, defaults, h, iconButton, longest, say, words } from "./dom.js";
+import { bounds, byId, defaults, h, iconButton, languages, longest, say, words } from "./dom.js";
 import * as store from "./store.js";
 
 const HISTORIES = ["full", "last_n", "off"];
@@ -57,8 +57,17 @@ function draw(consent) {
     ...Object.keys(SLIDERS).map((name) => slider(name, values[name])),
     ...NUMBERS.map((name) => number(name, values[name])),
     h("section", { class: "field" }, h("h3", {}, words.consent_open), h("p", { class: "line" }, ...consent.line()), h("small", {}, consent.note())),
+    languageChoice(),
     h("footer", {}, h("button", { type: "button", class: "plain", onclick: reset }, words.defaults),
       h("button", { type: "submit", class: "strong" }, words.close)));
+}
+
+/** Each language by its own name; the page is drawn anew in the one that is chosen. */
+function languageChoice() {
+  const options = [["", words.language_system], ...Object.entries(languages)];
+  const box = h("select", { onchange: () => { store.language.write(box.value); location.reload(); } },
+    ...options.map(([tag, name]) => h("option", { value: tag, lang: tag || undefined, selected: tag === store.language.read() }, name)));
+  return h("label", { class: "field" }, h("span", {}, words.language), box);
 }
 
 function systemPrompt(value) {

@@ -2,11 +2,26 @@
 
 const data = JSON.parse(document.getElementById("backtalk-data").textContent);
 
-export const { words, bounds, longest, defaults, taxonomy, most_reasons: mostReasons, bundled } = data;
+export const { views, languages, bounds, longest, defaults, most_reasons: mostReasons, bundled } = data;
+export const { language } = document.documentElement.dataset;
+export const words = await (await fetch(new URL(`./${language}.json`, import.meta.url))).json();
 
-/** A word of words.yaml with its {braces} filled in. */
+/** The reasons that a flag may have, and the hazards, in the words of this language. */
+export const taxonomy = inOurWords(data.taxonomy);
+
+function inOurWords({ hazards, ...verdicts }) {
+  const own = words.taxonomy ?? {};  // English has its words in the taxonomy itself
+  for (const reason of Object.values(verdicts).flat().flatMap((group) => group.reasons)) {
+    [reason.label, reason.hint] = own[reason.id] ?? [reason.label, reason.hint];
+  }
+  const named = Object.entries(hazards).map(([id, label]) => [id, own[id]?.[0] ?? label]);
+  return { ...verdicts, hazards: Object.fromEntries(named) };
+}
+
+/** A word with its {braces} filled in; one of a tab is say("tab.word"). */
 export function say(name, values = {}) {
-  return words[name].replace(/\{(\w+)\}/g, (_, key) => values[key] ?? "");
+  const word = name.split(".").reduce((group, part) => group[part], words);
+  return word.replace(/\{(\w+)\}/g, (_, key) => values[key] ?? "");
 }
 
 /** An element: h("button", { class: "tool", onclick }, "text", child). */
@@ -28,6 +43,10 @@ export function iconButton(name, label, onclick, attributes = {}) {
 }
 
 const DRAWINGS = {
+  chat: "M4.5 5.5h15v10.5H11l-4.5 3.5V16h-2z",
+  compare: "M4 5h6.5v14H4zM13.5 5H20v14h-6.5z",
+  insights: "M4.5 19.5h15M7 16v-4M12 16V6M17 16V9",
+  maintain: "M14.5 6.5a4 4 0 0 1 5-1l-2.7 2.7 1 1L20.5 6.5a4 4 0 0 1-5.5 5L8 18.5a1.8 1.8 0 0 1-2.5-2.5l7-7a4 4 0 0 1 2-2.5z",
   plus: "M12 5v14M5 12h14",
   panel: "M4 5.5h16v13H4zM9.5 5.5v13",
   sliders: "M4 8h9M17 8h3M4 16h3M11 16h9M15 5.7v4.6M9 13.7v4.6",
@@ -63,6 +82,18 @@ export function icon(name) {
 export function setIcon(button, name) {
   button.querySelector(".icon")?.remove();
   button.prepend(icon(name));
+}
+
+/** Writes the words into the shell, which comes with their names: $send becomes "Send". */
+export function fillIn(shell) {
+  const spoken = (text) => text.replace(/\$([a-z_]+)/g, (_, name) => words[name]);
+  const walker = document.createTreeWalker(shell, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode;
+    if (node.nodeType === Node.TEXT_NODE) node.data = spoken(node.data);
+    else for (const attribute of node.attributes) attribute.value = spoken(attribute.value);
+  }
+  for (const part of shell.querySelectorAll("[data-icon]")) part.prepend(icon(part.dataset.icon));
 }
 
 export const byId = (id) => document.getElementById(id);

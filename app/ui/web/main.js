@@ -1,15 +1,17 @@
 // The page's story: come in, wait for the model, ask, read, say what was good or wrong.
 
+import * as account from "./account.js";
 import * as box from "./box.js";
 import { ConsentChange } from "./change.js";
 import * as controls from "./controls.js";
-import { bundled, byId, h, icon, longest, notice, say, toast, words } from "./dom.js";
+import { bundled, byId, fillIn, h, language, longest, notice, say, toast, words } from "./dom.js";
 import * as receipts from "./receipts.js";
 import * as server from "./server.js";
 import * as sidebar from "./sidebar.js";
 import * as store from "./store.js";
 import { called, isSame, roundOf } from "./swap.js";
 import { Thread } from "./thread.js";
+import * as views from "./views.js";
 
 const LOADING_MS = 400;  // how often a loading model is asked after
 const QUIET_MS = 8000;  // a ready one, which another may relieve
@@ -21,14 +23,16 @@ let model = { state: "loading", reason: "", flagging: { allowed: true, reason: "
 let conversation = store.newConversation();
 let answering = null;  // { conversation, request }: one answer at a time
 let reached = true;
-let hasEntered = false;
+let hasEntered = false, hasComeIn = false;
 let isShop = bundled;
 let thread, consentChange;
 
 /** Called once by Gradio when the shell stands on the page. */
 export async function start(shell) {
-  for (const button of shell.querySelectorAll("[data-icon]")) button.prepend(icon(button.dataset.icon));
+  fillIn(shell);
+  byId("backtalk").hidden = false;
   shell.addEventListener("click", onClick);
+  views.prepare();
   thread = new Thread({
     ask,
     edit: (message, text) => ask(text, message.parent),
@@ -59,11 +63,13 @@ export async function start(shell) {
   byId("settings").addEventListener("close", () => controls.drawHistory());
   matchMedia(NARROW).addEventListener("change", sidebar.settle);
   window.addEventListener("storage", drawSide);
+  window.addEventListener("hashchange", turnToAddress);
   document.addEventListener("keydown", onKey);
   sidebar.settle();
   introduce(isShop);
   show(store.load(addressed()) ?? conversation);
   await enter();
+  await comeIn();
   lookAfter();
   receipts.lookAfter({ waiting: () => (reached && visitor ? thread.onTheirWay() : []), fetch: fetchReceipts });
 }
@@ -84,6 +90,17 @@ async function enter() {
   tellTrouble();
 }
 
+/** Once the server is reached: who is signed in, and the tab that the address names. */
+async function comeIn() {
+  if (hasComeIn || !visitor) return;
+  await attempt(async () => {
+    const isSigned = await account.settle();
+    hasComeIn = true;
+    views.begin({ visitor: () => visitor, role: account.role, lang: language });
+    if (isSigned) views.go("maintain");
+  });
+}
+
 /** Asks after the model for as long as the page is open; notices a server that went and came back. */
 async function lookAfter() {
   for (;;) {
@@ -92,6 +109,7 @@ async function lookAfter() {
     if (document.hidden && model.state !== "loading") continue;
     await attempt(async () => {
       if (!visitor) return enter();
+      if (!hasComeIn) await comeIn();
       showModel(await server.call("status"));
     });
   }
@@ -185,7 +203,7 @@ function show(next) {
   conversation = next;
   thread.open(conversation);
   byId("name").textContent = conversation.title || words.title;
-  history.replaceState(null, "", conversation.title ? `#${conversation.id}` : location.pathname + location.search);
+  tellAddress();
   if (answering?.conversation === conversation) thread.begin();
   drawSide();
 }
@@ -225,6 +243,20 @@ function keep(which) {
 
 function addressed() {
   return location.hash.slice(1);
+}
+
+/** Back, forward, or an address that was typed. */
+function turnToAddress() {
+  if (!views.isChat() || addressed() === (conversation.title && conversation.id)) return;
+  if (store.load(addressed())) open(addressed());
+  else if (!addressed()) startNew();
+}
+
+/** The address says which conversation is shown; another tab's address stays, and the way back leads here. */
+function tellAddress() {
+  const hash = conversation.title ? `#${conversation.id}` : "#";
+  byId("tabs").querySelector("[data-view=chat]").setAttribute("href", hash);
+  if (!location.hash.startsWith("#/")) history.replaceState(null, "", hash === "#" ? location.pathname + location.search : hash);
 }
 
 // --- asking ---
@@ -309,7 +341,7 @@ function said(fault) {
 
 function named(which) {
   byId("name").textContent = which.title;
-  history.replaceState(null, "", `#${which.id}`);
+  tellAddress();
 }
 
 async function stop() {
@@ -374,7 +406,7 @@ async function fetchReceipts(answers) {
 // --- keys and clicks ---
 
 function onKey(event) {
-  if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
+  if (event.key !== "Escape" || !views.isChat() || document.querySelector("dialog[open]")) return;
   if (byId("backtalk").classList.contains("side-open")) sidebar.closeSide();
   else stop();
 }
@@ -384,9 +416,11 @@ const DEEDS = {
   settings: () => controls.openSettings(consentChange),
   "toggle-side": sidebar.toggleSide,
   latest: () => { thread.toLatest(); box.focus(); },
+  skip: () => { if (views.isChat()) box.focus(); else document.querySelector(".view:not([hidden])").focus(); },
 };
 
 function onClick(event) {
   const doer = event.target.closest("[data-do]");
+  if (doer?.matches("a")) event.preventDefault();
   if (doer) DEEDS[doer.dataset.do]();
 }

@@ -1,6 +1,7 @@
 // The way to the server: one JSON object out, one back; answers to `ask` come as a stream.
 
 const BASE = new URL("gradio_api/", document.baseURI);
+const BESIDE = new URL("./", document.baseURI);
 
 /** The server was not reached, or its answer broke off. */
 export class Unreachable extends Error {}
@@ -26,10 +27,26 @@ export async function* stream(name, request) {
   throw new Unreachable(name);
 }
 
+/** Who is signed in: { name, role, sign_in }. */
+export async function account() {
+  return (await reach(new URL("account", BESIDE), {})).json();
+}
+
+/** Signs in with the key of the link in the terminal, or out. */
+export async function signIn(key) {
+  return (await reach(new URL("sign-in", BESIDE), asJson({ key }))).json();
+}
+
+export async function signOut() {
+  return (await reach(new URL("sign-out", BESIDE), asJson({}))).json();
+}
+
+function asJson(value) {
+  return { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) };
+}
+
 async function post(path, request) {
-  const body = JSON.stringify({ data: [request] });
-  const response = await reach(path, { method: "POST", headers: { "Content-Type": "application/json" }, body });
-  return response.json();
+  return (await reach(path, asJson({ data: [request] }))).json();
 }
 
 async function reach(path, options) {

@@ -49,9 +49,33 @@ export const consent = { read: () => read("consent"), write: (said) => write("co
 /** Whether the server has yet to hear of a change of consent. */
 export const consentDue = { read: () => read("consent-due") ?? false, write: (isDue) => write("consent-due", isDue) };
 
+const MOST_FLAGS = 500;
+
+/** What this browser knows of its visitor's flags, by the answer's id: the server's disk may be a new one some day. */
+export const flags = {
+  read: () => read("flags") ?? {},
+  keep(message, known) {
+    const kept = flags.read(), before = kept[message];
+    const now = { ...before, ...known, at: known.at ?? before?.at ?? new Date().toISOString() };
+    if (JSON.stringify(now) === JSON.stringify(before)) return;
+    const newest = Object.entries({ ...kept, [message]: now }).sort(([, a], [, b]) => (a.at < b.at ? 1 : -1));
+    write("flags", Object.fromEntries(newest.slice(0, MOST_FLAGS)));
+  },
+  drop(message) {
+    const { [message]: gone, ...rest } = flags.read();
+    if (gone) write("flags", rest);
+  },
+};
+
 export const theme = {
   read: () => { try { return localStorage.getItem(`${PREFIX}theme`) ?? ""; } catch { return ""; } },
   write: (name) => { try { localStorage.setItem(`${PREFIX}theme`, name); } catch { trouble.blocked = true; } },
+};
+
+/** The language that the visitor chose; "": as the browser asks. */
+export const language = {
+  read: () => { try { return localStorage.getItem(`${PREFIX}language`) ?? ""; } catch { return ""; } },
+  write: (tag) => { try { localStorage.setItem(`${PREFIX}language`, tag); } catch { trouble.blocked = true; } },
 };
 
 /** An id that the server accepts; crypto.randomUUID is missing where the page came over plain HTTP. */

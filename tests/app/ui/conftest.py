@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from app.accounts import LINK, Accounts, Link, Person
 from app.answering import Desk
 from app.beside import beside_page
 from app.flagging import Flagging
 from app.key import Key
+from app.maintainers import Maintainers
 from app.settings import Settings
-from app.ui.chat import Chat
-from app.ui.page import build, serve_page
+from app.ui.page import serve_page
+from app.ui.sign_in import SignIn
+from app.ui.views import open_views
 from backtalk.engine import CANCELLED, STOPPED, Ending, Limits, Place, Sampling
 from backtalk.engine.metrics import Metrics
 from backtalk.errors import BusyError
@@ -130,13 +133,15 @@ def open_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     """open_page(desk) serves the page in this process, with an outbox of its own."""
     clients: list[TestClient] = []
 
-    def open_page(desk: Desk, key: str = "", **settings: Any) -> TestClient:
+    def open_page(desk: Desk, key: str = "", sign_in: SignIn | None = None, **settings: Any) -> TestClient:
         knobs = Settings(**settings)
+        sign_in = sign_in or SignIn(Accounts(Maintainers(), Link()), None)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("BACKTALK_HOME", str(tmp_path_factory.mktemp("home")))
             flagging = Flagging.at_home()
         beside = beside_page(desk, flagging, knobs, Key(key) if key else None)
-        app = serve_page(build(Chat(desk, flagging), knobs), knobs, beside)
+        views = open_views(desk, flagging, knobs)
+        app = serve_page(views, knobs, {**beside, **sign_in.routes()}, sign_in.maintainer)
         clients.append(TestClient(app, raise_server_exceptions=False).__enter__())
         return clients[-1]
 
@@ -154,6 +159,13 @@ def client(open_page: Callable[..., TestClient], scripted_desk: Desk) -> TestCli
 def new_visitor() -> Callable[[TestClient], Visitor]:
     """new_visitor(client): somebody else, on a page of one's own."""
     return Visitor
+
+
+@pytest.fixture
+def maintainer() -> dict[str, str]:
+    """The headers of whoever came with this machine's link."""
+    cookie = Accounts(Maintainers(), Link()).cookie(Person("anna", LINK))
+    return {"cookie": cookie.partition(";")[0]}
 
 
 @pytest.fixture
