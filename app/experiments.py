@@ -14,7 +14,6 @@ import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from backtalk.files import read_json
@@ -59,7 +58,7 @@ def look(name: str) -> Shown:
     if (folder / REPORT).is_file():
         told += f" The report: {folder / REPORT}"
     taught = [line["name"] for line in state["lines"] if line["standing"] != "baseline"]
-    return Shown([_row(line) for line in lines], draw(_curves(folder), taught), told, taught)
+    return Shown([_row(line) for line in lines], draw(curves(name), taught), told, taught)
 
 
 def tell(words: list[str]) -> str:
@@ -111,10 +110,12 @@ def draw(curves: Curves, order: list[str]) -> str:
     )
 
 
-def _curves(folder: Path) -> Curves:
-    """By configuration; what was measured again replaces what was there, a torn last line is left out."""
+def curves(name: str) -> Curves:
+    """Bits per byte of each configuration by step. What was measured again replaces what was there, a torn
+    last line is left out.
+    """
     found: dict[str, dict[int, float]] = defaultdict(dict)
-    path = folder / "metrics.jsonl"
+    path = home() / "experiments" / name / "metrics.jsonl"
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
             row = json.loads(line)
