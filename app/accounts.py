@@ -1,7 +1,7 @@
 """Who is signed in, as a cookie that only this server can make, read or change.
 
     accounts = Accounts(maintainers(), link=Link())
-    accounts.cookie(Person("anna", LINK))           a Set-Cookie header: HttpOnly, encrypted, signed, for 8 hours
+    accounts.cookie(Person("anna", LINK))         a header Set-Cookie: HttpOnly, sealed, for 8 hours
     accounts.person(cookie_header)                  the person in it, or None
     accounts.is_maintainer(person)                  asked at every call
 

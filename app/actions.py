@@ -2,7 +2,7 @@
 
     record(request["maintainer"], "promote", "done", model="r3")
 
-A line: at (UTC, ISO 8601), who, what, outcome, and details as given. The file only grows; a token never enters it.
+A line: at (UTC, ISO 8601), who, what, outcome, and details as given. The file only grows; no token enters it.
 """
 
 import os

@@ -4,8 +4,8 @@
     maintainers().includes("anna")                  True
     maintainers().includes("ben", ["acme"])         True
 
-Hub names are compared as the Hub does, without regard to case. Nobody is a maintainer by default: on one's own
-machine the link in the terminal makes one.
+Hub names are compared as the Hub does, without regard to case. Nobody is a maintainer by default: on one's
+own machine the link in the terminal makes one.
 """
 
 import os

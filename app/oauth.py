@@ -1,8 +1,8 @@
 """Signing in with Hugging Face, on a Space: OAuth's code flow with state, nonce and PKCE, by authlib.
 
-    hub = hub_sign_in()                 None where this is no Space with `hf_oauth: true`
-    address, kept = await hub.leave(request)            where to send the browser, and what to keep until it is back
-    person = await hub.come_back(request, kept)         who came back; SignInError for whoever did not
+    hub = hub_sign_in()                             None where this is no Space with `hf_oauth: true`
+    address, kept = await hub.leave(request)        where the browser goes; what to keep until it is back
+    known = await hub.come_back(request, kept)      who came back; SignInError for whoever did not
 
 Gradio's own login is not used: without `SYSTEM=spaces` it would take every visitor for the owner of HF_TOKEN.
 """

@@ -94,8 +94,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def open_views(desk: "Desk", settings: Settings, key: Key | None) -> "tuple[Views, Beside]":
-    """The tabs at a desk, and what is served beside the page; what they import takes seconds, which is why that
-    is done here.
+    """The tabs at a desk, and what is served beside the page; what they import takes seconds, which is why
+    that is done here.
     """
     from app.beside import beside_page
     from app.flagging import Flagging
@@ -106,7 +106,7 @@ def open_views(desk: "Desk", settings: Settings, key: Key | None) -> "tuple[View
 
 
 def open_sign_in(settings: Settings) -> "SignIn":
-    """Who may sign in: on a Space with the Hub's accounts, elsewhere whoever reads the link in this terminal."""
+    """Who may sign in: on a Space with the Hub's accounts, elsewhere whoever reads the link here."""
     from app.accounts import Accounts, Link
     from app.maintainers import maintainers
     from app.oauth import hub_sign_in

@@ -5,7 +5,7 @@
     ask      a question                -> question, place in line, text as it grows, signed answer   (streams)
     stop     no more of this answer    -> stopped
     open     a kept conversation       -> its answers as HTML, quiet lines, flags
-    flag     a vote and its details    -> "saved" once it is on disk
+    save     a vote and its details    -> "saved" once it is on disk
     preview  the same, to be looked at -> the texts as they would be stored, their masks marked
     agree    what may leave            -> the flags of this conversation, or all, under that consent
     receipts where are these flags?    -> saved here, waiting, or on the Hub at a commit
@@ -13,12 +13,8 @@
 Promise: only `ask` waits in the queue; a fault comes back as {"error": one sentence}, whatever was sent.
 """
 
-import re
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from app.answering import READY, Answer, Desk, describe
 from app.conversation import Controls, sent_line, title
@@ -28,6 +24,7 @@ from app.transcript import Message, conversation_id, new_visitor, verify
 from app.transcript import visitor as visitor_of
 from app.ui.endpoint import Json, as_object, at_once, calmly, streamed
 from app.ui.markdown import render
+from app.ui.running import Running, request_id
 from app.ui.shop import is_shop
 from backtalk.attribution import built_with
 from backtalk.engine import Limits
@@ -35,8 +32,6 @@ from backtalk.errors import BacktalkError, TranscriptError, WordsError
 
 BEYOND = 8  # more than the engine lets in: whoever is too many hears so from it, and does not wait unseen
 ANSWERS_AT_ONCE = Limits.live + Limits.queue + BEYOND  # the engine itself decides whose turn it is
-STOPS_KEPT = 256  # a stop may arrive before its answer has begun
-REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
 class Chat:
@@ -60,7 +55,7 @@ class Chat:
     def endpoints(self) -> None:
         """Registers the questions above with the Gradio app that is being built."""
         questions = (
-            self.enter, self.status, self.stop, self.open, self.flag, self.preview, self.agree, self.receipts
+            self.enter, self.status, self.stop, self.open, self.save, self.preview, self.agree, self.receipts
         )  # fmt: skip
         for answer in questions:
             at_once(answer)
@@ -93,7 +88,7 @@ class Chat:
 
     @calmly
     def stop(self, request: Json) -> Json:
-        self._running.stop(visitor_of(request.get("visitor")), _request_id(request))
+        self._running.stop(visitor_of(request.get("visitor")), request_id(request))
         return {"stopped": True}
 
     @calmly
@@ -106,7 +101,7 @@ class Chat:
         }
 
     @calmly
-    def flag(self, request: Json) -> Json:
+    def save(self, request: Json) -> Json:
         visitor, messages = _transcript(request)
         message = _flagged(request)
         saved = self._flagging.save(visitor, messages, message, as_object(request.get("choice")))
@@ -157,7 +152,7 @@ class Chat:
         controls = Controls.from_form(**as_object(request.get("controls", {})))
         answer = self._desk.ask(visitor, request["conversation"], messages, request.get("question"), controls)
         try:
-            with self._running.holding(visitor, _request_id(request), answer):
+            with self._running.holding(visitor, request_id(request), answer):
                 yield answer, title([*messages, answer.question])
         finally:
             answer.leave()  # never blocks: a reader who went away is noticed on the server's event loop
@@ -171,43 +166,6 @@ class Chat:
             state["model"] = {**_named(describe(engine)), **more}
             state["fixes"] = self._fixes.edition(model.round)
         return {**state, "flagging": self._flagging.state}
-
-
-class Running:
-    """The answers that are being written, by who asked and under which id, so that they can be stopped."""
-
-    def __init__(self) -> None:
-        self._answers: dict[tuple[str, str], Answer] = {}
-        self._stopped: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def holding(self, visitor: str, request_id: str, answer: Answer) -> Iterator[None]:
-        key = (visitor, request_id)
-        with self._lock:
-            self._answers[key] = answer
-            stopped_before = key in self._stopped
-        if stopped_before:
-            answer.cancel()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._answers.pop(key, None)
-
-    def stop(self, visitor: str, request_id: str) -> None:
-        key = (visitor, request_id)
-        with self._lock:
-            self._stopped[key] = None
-            while len(self._stopped) > STOPS_KEPT:
-                self._stopped.popitem(last=False)
-            answer = self._answers.get(key)
-        if answer:
-            answer.cancel()
-
-    def stop_all(self) -> None:
-        for answer in list(self._answers.values()):  # asked for by a signal, which must not wait for the lock
-            answer.cancel()
 
 
 def _transcript(request: Json) -> tuple[str, list[Message]]:
@@ -230,10 +188,3 @@ def _named(model: Json) -> Json:
 
 def _shown(message: Message) -> Json:
     return {"html": render(message.text), "line": sent_line(message)}
-
-
-def _request_id(request: Json) -> str:
-    value = request.get("request")
-    if not isinstance(value, str) or not REQUEST_ID.fullmatch(value):
-        raise WordsError("The request has no valid id: 8 to 64 letters, digits, _ or -.")
-    return value

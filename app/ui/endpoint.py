@@ -6,7 +6,7 @@
 
 The functions are methods that take one object. Their names and roles stand in one table: the door lets nobody
 in to an endpoint without the role, and the tests go through all of it. What is sent under one of the names in
-FROM_THE_DOOR is thrown away; a maintainer's own request then holds request["maintainer"], put there by the door:
+FROM_THE_DOOR is thrown away; a maintainer's request then holds request["maintainer"], put there by the door:
 {"name": who it is, "token": their own Hub token, "" on one's own machine}.
 """
 

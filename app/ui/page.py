@@ -9,6 +9,7 @@ Promise: the app serves the page, its own files and Gradio's queue behind one do
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from app.ui import words
 from app.ui.chat import ANSWERS_AT_ONCE
 from app.ui.door import Door, Endpoint, WhoMaintains, nobody
 from app.ui.endpoint import ROLES
+from app.ui.programs import Programs
 from app.ui.views import ORDER, View
 from app.ui.words import languages, read_words
 from feedback.taxonomy import FITTING, Taxonomy, taxonomy
@@ -35,7 +37,7 @@ WEB, WORDS = FOLDER / "web", words.FOLDER
 MOST_WAITING = 32  # questions before the engine's own line; more are asked to come back in a moment
 THREADS = ANSWERS_AT_ONCE + 40  # each answer takes one, and what is answered at once must find one free
 MOST_REASONS = 4
-LATER = tuple(view for view in ORDER if view != "chat")
+IMPORTED = re.compile(r"""^import .*from "\./([\w.-]+)";$""", re.MULTILINE)
 PAPER, PAPER_DARK = "#faf8f4", "#171614"  # --paper of page.css
 EARLY = WEB / "early.js"  # stands in the head itself, so that nothing is drawn before it
 FONT = ["system-ui", "sans-serif"]  # names only: a font of the visitor's machine, nothing is fetched
@@ -62,7 +64,7 @@ def serve_page(
     beside: Mapping[tuple[str, str], ASGIApp] | None = None,
     maintainer: WhoMaintains = nobody,
 ) -> FastAPI:
-    """The web app: our own files beside Gradio, and the door before both; `beside`, `maintainer`: see Door."""
+    """The web app: our files beside Gradio, and the door before both; `beside`, `maintainer`: see Door."""
     app = FastAPI(openapi_url=None)
     blocks = build(views, settings)
     folder = files_at(settings)
@@ -87,24 +89,39 @@ def serve_page(
     )
     early = [f"{folder}/{name}" for name in soon_needed()]
     app.add_middleware(
-        Door, endpoints=endpoints_of(blocks), early=early, beside=beside, maintainer=maintainer
+        Door,
+        endpoints=endpoints_of(blocks),
+        early=early,
+        beside={**Programs(app.router, public_functions(blocks)).routes(), **(beside or {})},
+        maintainer=maintainer,
     )
     return app
 
 
 def soon_needed() -> list[str]:
-    """Our files that every visitor needs: the other tabs' come when their tab is opened."""
-    lazily = {EARLY.name} | {path.name for path in WEB.iterdir() if path.name.startswith(LATER)}
-    return sorted(
-        path.name for path in WEB.iterdir() if path.suffix in (".css", ".js") and path.name not in lazily
-    )
+    """Our files that every visitor needs; the other tabs' come when their tab is opened."""
+    found = ["main.js"]
+    for name in found:
+        text = (WEB / name).read_text(encoding="utf-8")
+        found += [other for other in dict.fromkeys(IMPORTED.findall(text)) if other not in found]
+    return ["page.css", *found]
 
 
 def endpoints_of(blocks: gr.Blocks) -> dict[str, Endpoint]:
-    """Every endpoint that Gradio would answer, by name. Raises KeyError for one without a role."""
+    """Every endpoint of the page, by name. Raises KeyError for one without a role."""
     return {
         str(fn.api_name): Endpoint("call" if fn.queue else "run", ROLES[str(fn.api_name)])
         for fn in blocks.fns.values()
+        if fn.api_visibility == "private"
+    }
+
+
+def public_functions(blocks: gr.Blocks) -> dict[str, tuple[int, int]]:
+    """What programs may call: the name of each function, its number, and how many arguments it takes."""
+    return {
+        str(fn.api_name): (number, len(fn.inputs))
+        for number, fn in blocks.fns.items()
+        if fn.api_visibility == "public"
     }
 
 
@@ -157,9 +174,9 @@ def head(views: Sequence[str], settings: Settings) -> str:
 
 
 def start_data(views: Sequence[str], settings: Settings) -> dict[str, Any]:
-    """What the scripts know from the start: views, languages, bounds, defaults and the reasons of the panel."""
+    """What the scripts know from the start: views, languages, bounds, defaults and the panel's reasons."""
     return {
-        "views": list(views),
+        "views": [name for name in ORDER if name in views],
         "languages": languages(),
         "bounds": BOUNDS,
         "longest": {"message": LONGEST_MESSAGE, "system_prompt": LONGEST_SYSTEM_PROMPT},

@@ -1,15 +1,15 @@
 """Signing in and out, and who is signed in: what the page asks beside its endpoints.
 
-    GET  /account             -> {"name", "role", "sign_in"}; sign_in is the Hub's door here, "" where there is none
-    POST /sign-in             {"key": of the link in the terminal}          the cookie, for the link works once
+    GET  /account             -> {"name", "role", "sign_in"}; sign_in: the way to the Hub, "" if there is none
+    POST /sign-in             {"key": of the link in the terminal}      -> the cookie; the link works once
     POST /sign-out            the cookie is gone, and nobody's wherever a copy of it is
     GET  /login/huggingface   away to the Hub           (on a Space)
     GET  /login/callback      back from there           (on a Space)
 
     beside = SignIn(accounts, hub_sign_in()).routes()
 
-Promise: who somebody is stands in a cookie that no script reads; the link's key never enters an address that is
-sent to a server.
+Promise: who somebody is stands in a cookie that no script reads; the link's key never enters an address that
+is sent to a server.
 """
 
 import json

@@ -1,14 +1,20 @@
 """The tabs of the page: what each needs of Python, in the order of the row.
 
-A view answers the page in app/ui/NAME.py and draws itself in web/NAME.js; its tab shows where it is listed here.
+A view answers the page in app/ui/NAME.py and draws itself in web/NAME.js. A tab shows if it is listed here.
 """
 
 from typing import Protocol
 
-from app.answering import Desk
+from app.answering import READY, Desk
 from app.flagging import Flagging
+from app.insights import Board
 from app.settings import Settings
 from app.ui.chat import Chat
+from app.ui.compare import CompareView
+from app.ui.maintain import Maintain
+from app.ui.insights import Insights
+from app.ui.mine import MineView
+from app.ui.public import Public
 
 ORDER = ("chat", "compare", "mine", "insights", "maintain")
 
@@ -28,7 +34,7 @@ class View(Protocol):
 
 
 class Views(list[View]):
-    """The tabs that are shown."""
+    """What answers the page: the tabs that are shown."""
 
     def stop_all(self) -> None:
         """Stops every answer that is being written. Called by a signal: waits for nothing."""
@@ -38,10 +44,20 @@ class Views(list[View]):
                 stop()
 
     def close(self) -> None:
-        for view in self:
+        for view in reversed(self):  # the chat, which was there first, closes what all of them use
             view.close()
 
 
 def open_views(desk: Desk, flagging: Flagging, settings: Settings) -> Views:
     """Every view, at a desk and an outbox."""
-    return Views([Chat(desk, flagging)])
+    board = Board(served=lambda: desk.engine.model.round if desk.state == READY else 0)
+    return Views(
+        [
+            Chat(desk, flagging),
+            CompareView(desk, flagging, settings.context),
+            MineView(desk, flagging),
+            Insights(board),
+            Public(desk, flagging, board),
+            Maintain(),
+        ]
+    )

@@ -11,6 +11,9 @@ let account = { name: "", role: "visitor", sign_in: "" };
 
 export const role = () => account.role;
 
+/** Whether the address is the link of the terminal. */
+export const isAsked = () => LINK.test(location.hash);
+
 /** Takes the link's key out of the address and shows it to the server; then asks who is signed in. */
 export async function settle() {
   const key = LINK.exec(location.hash)?.[1];

@@ -1,15 +1,17 @@
 // The page's story: come in, wait for the model, ask, read, say what was good or wrong.
 
 import * as account from "./account.js";
+import { addressed, tellAddress } from "./address.js";
 import * as box from "./box.js";
 import { ConsentChange } from "./change.js";
 import * as controls from "./controls.js";
-import { bundled, byId, fillIn, h, language, longest, notice, say, toast, words } from "./dom.js";
+import { bundled, byId, fillIn, language, longest, notice, say, toast, words } from "./dom.js";
+import { drawModel } from "./model.js";
 import * as receipts from "./receipts.js";
 import * as server from "./server.js";
 import * as sidebar from "./sidebar.js";
 import * as store from "./store.js";
-import { called, isSame, roundOf } from "./swap.js";
+import { called, isSame } from "./swap.js";
 import { Thread } from "./thread.js";
 import * as views from "./views.js";
 
@@ -39,12 +41,12 @@ export async function start(shell) {
     regenerate,
     undo,
     turnTo,
-    flag,
+    flag: (message, choice) => askOfFlags("save", message, { choice }),
     isBusy: () => Boolean(answering),
     flagging: () => [model.flagging.allowed, model.flagging.reason],
     sends: () => model.flagging.sends,
     isKept: () => model.flagging.kept,
-    preview,
+    preview: askPreview,
     agree: (message, consent, everywhere) => askOfFlags("agree", message, { consent, everywhere }),
     whereFlagsGo: () => consentChange.line(),
     words: () => words[isShop ? "shop" : "anything"],
@@ -52,7 +54,7 @@ export async function start(shell) {
   consentChange = new ConsentChange({
     sends: () => model.flagging.sends,
     flags: () => thread.flagged(),
-    preview,
+    preview: askPreview,
     agree: (...said) => thread.agree(...said),
     attempt,
     changed: async () => { await attempt(fetchDetails); thread.draw(); },
@@ -92,11 +94,12 @@ async function enter() {
 
 /** Once the server is reached: who is signed in, and the tab that the address names. */
 async function comeIn() {
-  if (hasComeIn || !visitor) return;
+  if (!visitor) return;
   await attempt(async () => {
     const isSigned = await account.settle();
+    if (hasComeIn) views.roleChanged();
+    else views.begin({ visitor: () => visitor, role: account.role, lang: language });
     hasComeIn = true;
-    views.begin({ visitor: () => visitor, role: account.role, lang: language });
     if (isSigned) views.go("maintain");
   });
 }
@@ -144,22 +147,12 @@ async function comeBack() {
 function showModel(state) {
   const { model: before, fixes: known } = model;
   model = state;
-  const place = byId("model");
-  const { name, round, gguf_sha256: sha, built_with: builtWith, shop } = state.model ?? {};
-  const roundWords = roundOf({ round });
-  const text = !reached ? words.unreachable : state.state !== "ready" ? words[state.state] : sha ? `${name} · ${roundWords}` : name;
-  if (place.textContent !== text) place.replaceChildren(reached && state.state === "ready" && sha ? whoAnswers(name, roundWords) : text);
-  place.dataset.state = reached ? state.state : "failed";
-  place.title = sha ? say("model_title", { name, round: roundWords, sha: sha.slice(0, 8) }) : state.reason;
+  const { built_with: builtWith, shop } = state.model ?? {};
+  drawModel(state, reached);
   introduce(shop ?? isShop, builtWith);
   if (!isSame(before, state.model)) changed(state.model, before);
   else if (hasEntered && known !== state.fixes) attempt(fetchDetails);
   if (state.state === "failed" && reached) notice(`${words.failed_title}. ${state.reason}`);
-}
-
-/** The name, which a narrow page cuts short, and the round. */
-function whoAnswers(name, roundWords) {
-  return h("span", {}, h("span", { class: "called" }, name), ` · ${roundWords}`);
 }
 
 /** Another model answers: a line in the thread says so, and what became of flags is asked for anew. */
@@ -202,10 +195,14 @@ function tellTrouble() {
 function show(next) {
   conversation = next;
   thread.open(conversation);
-  byId("name").textContent = conversation.title || words.title;
-  tellAddress();
+  nameIt();
   if (answering?.conversation === conversation) thread.begin();
   drawSide();
+}
+
+function nameIt() {
+  byId("name").textContent = conversation.title || words.title;
+  tellAddress(conversation);
 }
 
 async function open(id) {
@@ -241,22 +238,12 @@ function keep(which) {
   tellTrouble();
 }
 
-function addressed() {
-  return location.hash.slice(1);
-}
-
 /** Back, forward, or an address that was typed. */
 function turnToAddress() {
+  if (account.isAsked()) { comeIn(); return; }
   if (!views.isChat() || addressed() === (conversation.title && conversation.id)) return;
   if (store.load(addressed())) open(addressed());
   else if (!addressed()) startNew();
-}
-
-/** The address says which conversation is shown; another tab's address stays, and the way back leads here. */
-function tellAddress() {
-  const hash = conversation.title ? `#${conversation.id}` : "#";
-  byId("tabs").querySelector("[data-view=chat]").setAttribute("href", hash);
-  if (!location.hash.startsWith("#/")) history.replaceState(null, "", hash === "#" ? location.pathname + location.search : hash);
 }
 
 // --- asking ---
@@ -310,7 +297,7 @@ async function answer(question, parent) {
         store.add(asked, step.question);
         asked.title ||= step.title;
         keep(asked);
-        if (isShown()) { named(asked); thread.draw(); thread.toLatest(); box.write(""); }
+        if (isShown()) { nameIt(); thread.draw(); thread.toLatest(); box.write(""); }
       }
       if (step.place && isShown()) thread.waitInLine(step.place, step.seconds);
       if (step.html !== undefined && isShown()) thread.grow(step.html);
@@ -337,11 +324,6 @@ function said(fault) {
   if (fault.cause === 503) return words.too_many;
   lose();
   return words.lost;
-}
-
-function named(which) {
-  byId("name").textContent = which.title;
-  tellAddress();
 }
 
 async function stop() {
@@ -375,13 +357,7 @@ function turnTo(message) {
 
 // --- flags ---
 
-function flag(message, choice) {
-  return askOfFlags("flag", message, { choice });
-}
-
-function preview(message, choice) {
-  return askOfFlags("preview", message, { choice });
-}
+const askPreview = (message, choice) => askOfFlags("preview", message, { choice });
 
 /** Asks the server something about the flag on an answer; without one, about flags in general. */
 async function askOfFlags(name, message, more) {
