@@ -13,7 +13,7 @@ from backtalk.card import read_card
 from backtalk.errors import BacktalkError
 from backtalk.files import sha256_of
 from backtalk.progress import Progress
-from training.mini import checkpoint, corpus, release
+from training.mini import checkpoint, corpus, model, release
 from training.mini.batches import Batch, attention_mask, chapter_batches, pack
 from training.mini.build import OUT, Speed, fingerprint_of, new_trainer, tokenizer_of, train
 from training.mini.muon import Muon, orthogonal
@@ -33,8 +33,17 @@ RECIPE = Recipe(
 )
 
 
+SMALL = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "head_dim": 16}
+"""Of the miniature's shape; what is shown here is the training's, and holds for any size."""
+
+
 class Killed(BaseException):
     """What a test raises in place of a kill."""
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "SHAPE", model.SHAPE | SMALL)
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,14 @@ import pytest
 import yaml
 
 import training.mini
+from training.mini.desk import LOADER
 from training.mini.grammar import expansions, parse
 
 DATA = Path(training.mini.__file__).parent / "data"
-INTENTS, TALK, OUTSIDE, FACTS, FOLLOW_UPS, UNKNOWN = (
-    yaml.safe_load((DATA / f"{name}.yaml").read_text("utf-8"))
-    for name in ("intents", "talk", "outside", "facts", "follow_ups", "unknown")
+INTENTS, TALK, OUTSIDE, FACTS, FOLLOW_UPS, UNKNOWN, MORE, EXAM = (
+    yaml.load((DATA / f"{name}.yaml").read_text("utf-8"), LOADER)
+    for name in ("intents", "talk", "outside", "facts", "follow_ups", "unknown", "wordings", "exam")
 )
-MORE, EXAM = (yaml.safe_load((DATA / f"{name}.yaml").read_text("utf-8")) for name in ("wordings", "exam"))
 LISTS: dict[str, dict[str, list[str]]] = OUTSIDE["lists"]
 
 BITEXT = {
