@@ -169,7 +169,7 @@ class Visitor:
             "message": answer.message,
             "choice": {**choice, "consent": self._consent(scope)},
         }
-        return self._run("flag", request)
+        return self._run("save", request)
 
     def withdraw(self, answer: Answered) -> Json:
         """Takes the flag on this answer back."""

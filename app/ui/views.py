@@ -11,8 +11,8 @@ from app.insights import Board
 from app.settings import Settings
 from app.ui.chat import Chat
 from app.ui.compare import CompareView
-from app.ui.maintain import Maintain
 from app.ui.insights import Insights
+from app.ui.maintain import Maintain
 from app.ui.mine import MineView
 from app.ui.public import Public
 

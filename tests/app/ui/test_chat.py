@@ -77,7 +77,7 @@ def test_a_flag_is_saved_while_every_place_at_the_desk_is_taken(visitor: Any) ->
     names = [f"waiting-{number}" for number in range(ANSWERS_AT_ONCE)]
     for name in names:
         begun(visitor, {**request, "request": name})
-    saved = visitor.run("flag", **visitor.known(message=answer["id"], choice={"verdict": "good"}))
+    saved = visitor.run("save", **visitor.known(message=answer["id"], choice={"verdict": "good"}))
     for name in names:
         visitor.run("stop", visitor=visitor.token, request=name)
     assert "Saved" in saved["saved"] and saved["flags"][answer["id"]]["verdict"] == "good"
@@ -86,18 +86,18 @@ def test_a_flag_is_saved_while_every_place_at_the_desk_is_taken(visitor: Any) ->
 def test_a_conversation_is_opened_with_its_lines_and_flags(visitor: Any) -> None:
     answer = visitor.ask("Where is it?")["answer"]
     choice = {"verdict": "bad", "reasons": ["outdated", "too_long"], "severity": "minor"}
-    visitor.run("flag", **visitor.known(message=answer["id"], choice=choice))
+    visitor.run("save", **visitor.known(message=answer["id"], choice=choice))
     opened = visitor.run("open", **visitor.known())
     assert "on its way" in opened["shown"][answer["id"]]["html"]
     assert opened["flags"][answer["id"]]["reasons"] == ["outdated", "too_long"]
-    visitor.run("flag", **visitor.known(message=answer["id"], choice={"verdict": ""}))
+    visitor.run("save", **visitor.known(message=answer["id"], choice={"verdict": ""}))
     withdrawn = visitor.run("open", **visitor.known())
     assert withdrawn["flags"] == {} and withdrawn["receipts"][answer["id"]]["withdrawn"]
 
 
 def test_a_change_of_consent_reaches_every_flag_without_a_conversation(visitor: Any) -> None:
     answer = visitor.ask("Where is it?")["answer"]
-    visitor.run("flag", **visitor.known(message=answer["id"], choice={"verdict": "bad"}))
+    visitor.run("save", **visitor.known(message=answer["id"], choice={"verdict": "bad"}))
     said = {"version": "c1", "scope": "flag_only", "training": False, "at": "2026-11-21T10:00:00.000Z"}
     changed = visitor.run("agree", **visitor.known(messages=[], consent=said, everywhere=True))
     assert (changed["count"], changed["flags"]) == (1, {})
@@ -112,7 +112,7 @@ def test_a_preview_marks_what_is_masked_and_a_receipt_says_where_a_flag_is(visit
         "part": "comment",
         "pieces": [{"text": "ask ", "mask": False}, {"text": "[email]", "mask": True}],
     }
-    saved = visitor.run("flag", **visitor.known(message=answer, choice=choice))
+    saved = visitor.run("save", **visitor.known(message=answer, choice=choice))
     receipts = visitor.run("receipts", visitor=visitor.token, answers=[answer])["receipts"]
     assert saved["receipts"] == receipts
     assert receipts[answer] == {"state": "here", "withdrawn": False, "commit": "", "reason": ""}
@@ -130,13 +130,13 @@ def test_what_became_of_a_flag_is_told_to_the_visitor_who_gave_it_alone(
     flags = []
     for visitor in (ada, bob):
         answer = visitor.ask("Where is it?")["answer"]["id"]
-        saved = visitor.run("flag", **visitor.known(message=answer, choice={"verdict": "bad"}))
+        saved = visitor.run("save", **visitor.known(message=answer, choice={"verdict": "bad"}))
         flags.append((answer, saved["flags"][answer]["flag_id"]))
     texts = {"round": 3, "status": "fixed", "then": "30 days.", "now": "45 days."}
     write_jsonl(state_folder / "rounds" / "3" / "fixed.jsonl", [{"flag_id": flags[0][1], **texts}])
     assert ada.run("open", **ada.known())["fixes"] == {flags[0][0]: texts}
     assert bob.run("open", **bob.known())["fixes"] == {}
-    ada.run("flag", **ada.known(message=flags[0][0], choice={"verdict": ""}))
+    ada.run("save", **ada.known(message=flags[0][0], choice={"verdict": ""}))
     assert ada.run("open", **ada.known())["fixes"] == {}
 
 
@@ -152,7 +152,7 @@ def test_a_visitor_comes_back_with_the_same_token(visitor: Any) -> None:
     assert visitor.run("enter", visitor="somebody.else")["visitor"] not in ("somebody.else", visitor.token)
 
 
-@pytest.mark.parametrize("name", ["enter", "status", "stop", "open", "flag", "preview", "agree", "receipts"])
+@pytest.mark.parametrize("name", ["enter", "status", "stop", "open", "save", "preview", "agree", "receipts"])
 @pytest.mark.parametrize(
     "request_of_wrong_types",
     [

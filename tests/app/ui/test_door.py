@@ -61,7 +61,7 @@ def test_every_file_that_the_page_wants_early_is_there(client: Any) -> None:
         ("run/enter", b'{"data": [{}, {}]}', "a list with one object"),
         ("run/nothing", b'{"data": [{}]}', "no endpoint 'nothing'"),
         ("run/ask", b'{"data": [{}]}', "asked at /gradio_api/call/ask"),
-        ("call/flag", b'{"data": [{}]}', "asked at /gradio_api/run/flag"),
+        ("call/save", b'{"data": [{}]}', "asked at /gradio_api/run/save"),
     ],
 )
 def test_a_request_that_cannot_be_right_gets_one_sentence(
