@@ -48,6 +48,7 @@ export class Thread {
   tellReceipts(known) {
     Object.assign(this.receipts, known);
     for (const id of Object.keys(known)) this.turns.get(id)?.refresh?.();
+    this.#keepInMind(Object.keys(known));
   }
 
   /** The answers in view whose flag is still on its way. */
@@ -332,7 +333,16 @@ export class Thread {
     const { flags, receipts, ...done } = await this.actions.flag(message, { ...choice, seen_revision: this.flags[message.id]?.revision ?? 0 });
     this.flags = { ...this.flags, [message.id]: flags[message.id] };
     this.tellReceipts(receipts);
+    if (!flags[message.id]) store.flags.drop(message.id);
     return done;
+  }
+
+  /** For My flags, where the server's disk knows them no more one day. */
+  #keepInMind(ids) {
+    for (const id of ids.filter((one) => this.flags[one])) {
+      const { verdict, revision } = this.flags[id], { messages, id: conversation } = this.conversation;
+      store.flags.keep(id, { conversation, question: messages[messages[id]?.parent]?.text ?? "", verdict, revision, ...this.receipts[id] });
+    }
   }
 
   #moreButton(count) {
