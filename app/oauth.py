@@ -60,9 +60,18 @@ class HubSignIn:
         self._looked: OrderedDict[str, tuple[float, tuple[str, ...]]] = OrderedDict()
 
     async def leave(self, request: Request) -> tuple[str, dict[str, Any]]:
-        """The Hub's address to go to, and what has to be kept until the browser is back."""
+        """The Hub's address to go to, and what has to be kept until the browser is back.
+
+        Raises SignInError where the Hub is not reached.
+        """
+        from authlib.common.errors import AuthlibBaseError
+        from httpx import HTTPError
+
         kept = _with_session(request, {})
-        answer = await self._app().authorize_redirect(request, self._callback)
+        try:
+            answer = await self._app().authorize_redirect(request, self._callback)
+        except (AuthlibBaseError, HTTPError, ValueError) as fault:
+            raise SignInError(f"The Hub was not reached ({type(fault).__name__}). Try again later.") from fault
         return answer.headers["location"], kept
 
     async def come_back(self, request: Request, kept: dict[str, Any]) -> Known:

@@ -97,8 +97,11 @@ class SignIn:
 
     async def _leave(self, request: Request) -> Response:
         assert self._hub
-        address, kept = await self._hub.leave(request)
         accounts = self._accounts
+        try:
+            address, kept = await self._hub.leave(request)
+        except SignInError:
+            return RedirectResponse(FAILED, 303)
         cookie = accounts.set_cookie(accounts.state_name, seal(kept, b"state"), STATE_SECONDS)
         return _with_cookie(RedirectResponse(address, 303), cookie)
 

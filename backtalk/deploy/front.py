@@ -10,6 +10,9 @@ from backtalk.hub.spaces import Sdk
 
 PORT = 7860
 PYTHON = "3.11"  # the Hub's own default is 3.10, which is too old for Backtalk
+# Maintainers act with their own token: they publish and decide in the repositories, and start Jobs. Nobody else
+# has a reason to sign in.
+SCOPES = ("write-repos", "jobs")
 TEXT = """\
 ---
 {head}---
@@ -36,6 +39,7 @@ def front(sdk: Sdk, space: str, model: str) -> str:
         "license": "apache-2.0",
         "models": [model],
         "hf_oauth": True,
+        "hf_oauth_scopes": list(SCOPES),
         "pinned": False,
     }
     return TEXT.format(head=yaml.safe_dump(head, sort_keys=False, allow_unicode=True), space=space)

@@ -20,9 +20,13 @@ CONSTRAINTS = ROOT / "constraints" / "app.txt"
 FILE = ROOT / "requirements.txt"
 LLAMA = "llama-cpp-python"
 IMPORTED = (
+    "authlib",
+    "cryptography",
     "fastapi",
+    "httpx",
     "huggingface-hub",
     "jinja2",
+    "joserfc",
     "markdown-it-py",
     "pyyaml",
     "rensa",

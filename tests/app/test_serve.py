@@ -72,7 +72,9 @@ def test_the_first_visitor_is_told_to_wait_and_a_missing_model_is_one_sentence()
         process.send_signal(signal.SIGTERM)
         said, complaint = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0
-    assert said == f"Backtalk is starting on http://127.0.0.1:{port}\n"
+    first, link = said.splitlines()
+    assert first == f"Backtalk is starting on http://127.0.0.1:{port}"
+    assert re.fullmatch(rf"To maintain it, .* once: http://127.0.0.1:{port}/#/sign-in/[\w-]{{32}}", link)
     assert "There is no model file at nowhere/x.gguf." in complaint and complaint.count("\n") == 1
 
 

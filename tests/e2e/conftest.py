@@ -8,6 +8,7 @@
 """
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from scripts.browser import HOW_TO_GET_ONE, find_browser
+from tests.e2e.warm import Fork, launch
 
 PATIENCE_SECONDS = 100  # for a server to start on a busy machine
 QUIET = [
@@ -53,14 +55,10 @@ class Server:
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
         self.log = home.with_suffix(".log")
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Fork | None = None
 
     def start(self) -> "Server":
-        words = ["chat", "--port", str(self.port), *self.words]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "backtalk", *words], env=self.environment, stdout=log, stderr=log
-            )
+        self._process = launch(["chat", "--port", str(self.port), *self.words], self.environment, self.log)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._answers():
             assert self._process.poll() is None, self.log.read_text()
@@ -79,6 +77,10 @@ class Server:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def maintainer_link(self) -> str:
+        """The newest link in the terminal: opened once, it makes its browser a maintainer's."""
+        return re.findall(r"works once: (\S+)", self.log.read_text())[-1]
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Sends a signal and waits for the end; returns the exit code."""

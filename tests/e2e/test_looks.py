@@ -46,7 +46,7 @@ def test_a_phone_shows_everything_within_its_width_and_reach(
 def test_a_phone_s_sidebar_opens_over_the_chat_and_closes(server: Any, open_chat: Callable[..., Any]) -> None:
     chat = open_chat(server, **PHONE)
     chat.ask("What can you do?")
-    side = chat.page.get_by_role("navigation")
+    side = chat.page.get_by_role("navigation", name="Conversations")
     expect(side).to_be_hidden()
     chat.page.get_by_role("button", name="Show conversations").click()
     side.get_by_role("button", name="New conversation").click()
