@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-TESTS = Path(__file__).parent
+from tests.order import BROWSER, Stopwatch, group_of, longest_first
 
 # Read by the libraries when they are imported, so set before any test module is; processes inherit them.
 os.environ.update(
@@ -32,31 +32,20 @@ if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_seta
     CORE = {cores[int(worker.removeprefix("gw")) % len(cores)]}
     os.sched_setaffinity(0, CORE)
 
-# The groups that take longest, in the order in which workers take them (`--no-loadscope-reorder`): what is
-# left for the end is short, so that no worker waits long for another.
-LONGEST_FIRST = (
-    "browser",
-    "training/test_killed.py",
-    "training/test_preference.py",
-    "training/test_recipes.py",
-    "training/test_train.py",
-    "training/mini/test_build.py",
-    "export/test_promote.py",
-    "export/test_merge.py",
-    "export/test_architectures.py",
-    "export/test_export.py",
-    "feedback/store/test_outbox.py",
-    "app/test_serve.py",
-)
-
 
 # What is saved durably waits for the disk many thousand times; in memory it is flushed at once.
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-seconds", action="store_true", help="write down how long each file took")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Several workers have their folders in memory, where the system has room for them there."""
+    if config.option.write_seconds and "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(Stopwatch(config.rootpath))
     if getattr(config.option, "numprocesses", None) and "TMPDIR" not in os.environ and _has_room(MEMORY):
         folder = tempfile.mkdtemp(prefix="backtalk-", dir=MEMORY)
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
@@ -67,15 +56,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where there are several workers, one takes the tests of a file, and one all that open a browser."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+        item.add_marker(pytest.mark.xdist_group(group_of(item.path)))
     if "PYTEST_XDIST_WORKER" in os.environ:
-        places = {group: place for place, group in enumerate(LONGEST_FIRST)}
-        items.sort(key=lambda item: places.get(_group(item), len(places)))
+        places = longest_first(group_of(item.path) for item in items)
+        items.sort(key=lambda item: places[group_of(item.path)])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """The browser's tests may use every core; the tests after them have their own one again."""
-    if CORE and _group(item) != "browser":
+    if CORE and group_of(item.path) != BROWSER:
         os.sched_setaffinity(0, CORE)
 
 
@@ -97,10 +86,6 @@ def _has_room(folder: Path) -> bool:
         return False
     place = os.statvfs(folder)
     return place.f_bavail * place.f_frsize >= ROOM and not place.f_flag & os.ST_NOEXEC
-
-
-def _group(item: pytest.Item) -> str:
-    return "browser" if "e2e" in item.path.parts else str(item.path.relative_to(TESTS))
 
 
 @pytest.fixture(autouse=True)
