@@ -3,7 +3,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const WIDE = 600;  // from here on a row's name stands beside its bar, not above it
-const NAME_SHARE = 0.34;  // of a wide chart
+const [FROM, TO] = [0.3, 0.84];  // where the bars of a wide chart lie
 const LETTER = 7.4;  // about the width of one, at 14 pixels
 const GAP = 2;
 
@@ -44,7 +44,7 @@ let drawn = 0;
 function chart(rows, { title, width, foot = 0 }, marks, scale = () => []) {
   const isWide = width >= WIDE;
   const step = isWide ? 32 : 48;
-  const [left, right] = isWide ? [width * NAME_SHARE, width * 0.78] : [1, width - 1];
+  const [left, right] = isWide ? [width * FROM, width * TO] : [1, width - 1];
   const bottom = rows.length * step;
   const [titleId, descId] = [`chart-${++drawn}`, `chart-${drawn}-told`];
   const parts = rows.flatMap((row, place) => {

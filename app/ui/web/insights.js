@@ -5,7 +5,8 @@ import { bars, intervals } from "./charts.js";
 import { h, say, taxonomy, words } from "./dom.js";
 
 const AGAIN_MS = 60_000;
-const KINDS = { good: "is-good", bad: "is-bad" };  // of a reason's direction; the others are neither
+const VERDICTS = { good: "is-good", bad: "is-bad" };
+const DIRECTIONS = { direction_good: "is-good", direction_bad: "is-bad", direction_other: "is-other" };
 const STATUSES = { fixed: "is-good", still_wrong: "is-other", newly_broken: "is-bad" };
 
 let place, page, timer, watcher, figures, known;
@@ -80,8 +81,8 @@ function sections(width) {
   return [
     figure("models", models.map(shareRow((row) => `${row.name}, ${roundName(row.round)}`)), hidden.models, (rows, title) =>
       intervals(rows, { title, width: inside, ends: [0, 0.5, 1].map(percent) }), SHARE_HEAD),
-    figure("rounds", rounds.map(countRow), hidden.rounds, (rows, title) => bars(rows, { title, width: inside }), GOOD_HEAD, KINDS),
-    figure("reasons", reasons.map(reasonRow), hidden.reasons, (rows, title) => bars(rows, { title, width: inside }), REASON_HEAD),
+    figure("rounds", rounds.map(countRow), hidden.rounds, (rows, title) => bars(rows, { title, width: inside }), GOOD_HEAD, VERDICTS),
+    figure("reasons", reasons.map(reasonRow), hidden.reasons, (rows, title) => bars(rows, { title, width: inside }), REASON_HEAD, DIRECTIONS),
     figure("fixes", fixes.map(fixRow), hidden.fixes, (rows, title) => bars(rows, { title, width: inside }), FIX_HEAD, STATUSES),
     times(),
   ];
@@ -101,7 +102,8 @@ function figure(name, rows, hidden, image, head, kinds = {}) {
 }
 
 function key(kinds) {
-  return h("ul", { class: "key" }, ...Object.entries(kinds).map(([name, kind]) => h("li", { class: kind }, words.insights[`key_${name}`])));
+  const items = Object.entries(kinds).map(([name, kind]) => h("li", { class: kind }, words.insights[`key_${name}`]));
+  return h("ul", { class: "key" }, ...items);
 }
 
 function table(title, head, rows) {
@@ -115,7 +117,7 @@ function table(title, head, rows) {
 function times() {
   const { decision, set, fixed } = figures.hours;
   const rows = [[words.insights.to_decision, decision], [words.insights.to_set, set], [words.insights.to_fix, fixed]];
-  return h("section", { class: "card" }, h("h2", {}, words.insights.times_title), h("p", {}, words.insights.times_note),
+  return h("section", { class: "card" }, h("div", {}, h("h2", {}, words.insights.times_title), h("p", {}, words.insights.times_note)),
     h("dl", { class: "times" }, ...rows.flatMap(([name, hours]) =>
       [h("dt", {}, name), h("dd", {}, hours === null ? words.insights.not_known : duration(hours))])));
 }
@@ -144,7 +146,7 @@ function countRow(row) {
 
 function reasonRow({ id, label, direction, count }) {
   const name = labels().get(id) ?? label;
-  return { name, parts: [{ value: count, kind: KINDS[direction] ?? "is-other" }], said: number(count),
+  return { name, parts: [{ value: count, kind: VERDICTS[direction] ?? "is-other" }], said: number(count),
     cells: [name, words.insights[`direction_${direction}`], number(count)] };
 }
 
