@@ -3,6 +3,7 @@
 `browser_path`   an installed Chromium or Chrome; without one these tests are skipped, but fail where CI=true
 `page`           a visitor who was never here, in a desktop window
 `server`         `backtalk chat` with the bundled model, one for all tests
+`slow_model`     a file to serve that takes its time with every answer
 `new_server`     makes a server of one's own, to kill and to start again, or with another model
 `chat`           the page opened by that visitor on that server, with the few gestures that every story needs
 """
@@ -220,6 +221,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server.start()
     finally:
         server.end()
+
+
+@pytest.fixture(scope="session")
+def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.e2e.slow import make_slow_model  # loads torch, which most of these tests do without
+
+    return make_slow_model(tmp_path_factory.mktemp("slow") / "model")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ MINI = Path(__file__).parents[2] / "models" / "mini"
 LARGER = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12}
 
 
-def slow_model(folder: Path) -> Path:
+def make_slow_model(folder: Path) -> Path:
     """A larger sister of the bundled model with its tokenizer; it has learned nothing."""
     torch.manual_seed(0)
     config = LlamaConfig.from_pretrained(MINI, **LARGER)

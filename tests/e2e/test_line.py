@@ -13,7 +13,6 @@ import pytest
 from playwright.sync_api import expect
 
 from backtalk.engine import Limits
-from tests.e2e.slow import slow_model
 
 KEY = "0123456789abcdef"
 
@@ -47,13 +46,13 @@ def until_waiting(server: Any, number: int) -> None:
 
 
 def test_a_visitor_in_line_sees_the_place_and_is_answered_when_others_go_away(
-    tmp_path: Path,
+    slow_model: Path,
     new_server: Callable[..., Any],
     open_chat: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("BACKTALK_API_KEY", KEY)
-    server = new_server("--metrics", "--model", str(slow_model(tmp_path / "slow")))
+    server = new_server("--metrics", "--model", str(slow_model))
     chat = open_chat(server)
     chat.set("Maximum length", 16)
     with ThreadPoolExecutor(Limits.live) as several:  # one after another, the first might be over too soon

@@ -6,13 +6,11 @@ from typing import Any
 
 from playwright.sync_api import expect
 
-from tests.e2e.slow import slow_model
-
 
 def test_a_stopped_answer_stays_and_the_conversation_goes_on(
-    tmp_path: Path, new_server: Callable[..., Any], open_chat: Callable[..., Any]
+    slow_model: Path, new_server: Callable[..., Any], open_chat: Callable[..., Any]
 ) -> None:
-    chat = open_chat(new_server("--model", str(slow_model(tmp_path / "slow"))))
+    chat = open_chat(new_server("--model", str(slow_model)))
     chat.set("Maximum length", 1024)
     chat.begin("Tell me everything.")
     expect(chat.page.locator(".pending .text")).to_contain_text(" ")

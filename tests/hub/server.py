@@ -24,6 +24,7 @@ from tests.hub.call import EVERYTHING, Answer, Request, Token, answer_json
 from tests.hub.faults import Fault, Faults
 from tests.hub.store import Refused, Store
 
+POLL_SECONDS = 0.01  # how long at most a test waits for its Hub to end; some hundreds have one
 TOKENS = {"hf_write": Token("somebody", (EVERYTHING,)), "hf_read": Token("somebody")}
 
 
@@ -42,7 +43,7 @@ class Hub:
         self._api = Api(self.store, self.tokens, self.endpoint)
 
     def __enter__(self) -> "Hub":
-        self._thread = Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = Thread(target=self._server.serve_forever, args=(POLL_SECONDS,), daemon=True)
         self._thread.start()
         return self
 
