@@ -102,7 +102,8 @@ def test_the_reference_of_a_chain_is_the_base(base: Path, tmp_path: Path, state_
     taught = finished(state_folder)
     steps = metrics_of_chain(write_chain(tmp_path, base, "sft", "kto", kto=whole), state_folder)
     good = [vote for vote in VOTES if vote["label"]]
-    gained = [likelihood(base, vote, taught) - likelihood(base, vote) for vote in good]
+    pairs = zip(likelihoods(base, good, taught), likelihoods(base, good), strict=True)
+    gained = [after - before for after, before in pairs]
     assert abs(sum(gained)) > 1
     assert steps[-1]["reward_of_better"] == pytest.approx(0.1 * sum(gained) / len(good), rel=1e-3)
 
@@ -243,14 +244,18 @@ def metrics_of_chain(recipe: Path, home: Path) -> list[dict[str, Any]]:
     return read_metrics(card.parent)
 
 
-def likelihood(base: Path, vote: dict[str, Any], taught: Path | None = None) -> float:
-    """The logarithm of an answer's probability, computed as plainly as can be."""
+def likelihoods(base: Path, votes: list[dict[str, Any]], taught: Path | None = None) -> list[float]:
+    """The logarithm of each answer's probability, computed as plainly as can be."""
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     if taught:
         model = PeftModel.from_pretrained(model, taught)
-    row = Renderer(base).row(vote)
+    renderer = Renderer(base)
+    return [likelihood(model.eval(), renderer.row(vote)) for vote in votes]
+
+
+def likelihood(model: Any, row: Row) -> float:
     with torch.inference_mode():
-        scores = model.eval()(torch.tensor([row.ids])).logits[0, :-1].log_softmax(-1)
+        scores = model(torch.tensor([row.ids])).logits[0, :-1].log_softmax(-1)
     return sum(float(scores[place, label]) for place, label in enumerate(row.labels[1:]) if label != IGNORED)
 
 
