@@ -18,7 +18,7 @@ import pytest
 TESTS = Path(__file__).parent
 SECONDS = TESTS / "seconds.json"
 BROWSER = "browser"
-FEW = 2.0  # seconds from which on a group is written down
+FEW = 2  # seconds from which on a group is written down
 
 
 def group_of(path: Path) -> str:
@@ -31,7 +31,7 @@ def longest_first(groups: Iterable[str]) -> dict[str, int]:
     """The place of each group. Those without a number follow in the order in which they come; the browser's
     tests, the largest group, go first until they have one.
     """
-    known = {BROWSER: inf, **json.loads(SECONDS.read_text(encoding="utf-8"))}
+    known = {BROWSER: inf, **_read()}
     ordered = sorted(dict.fromkeys(groups), key=lambda group: -known.get(group, 0.0))
     return {group: place for place, group in enumerate(ordered)}
 
@@ -47,5 +47,14 @@ class Stopwatch:
         self._took[group_of(self._root / report.nodeid.partition("::")[0])] += report.duration
 
     def pytest_sessionfinish(self) -> None:
-        seconds = {group: round(took) for group, took in self._took.most_common() if took >= FEW}
+        """Files that were not run keep their number, and those that are gone lose it."""
+        known = {
+            group: took for group, took in _read().items() if (TESTS / group).exists() or group == BROWSER
+        }
+        found = Counter(known | {group: round(took) for group, took in self._took.items()})
+        seconds = {group: took for group, took in found.most_common() if took >= FEW}
         SECONDS.write_text(json.dumps(seconds, indent=1) + "\n", encoding="utf-8")
+
+
+def _read() -> dict[str, float]:
+    return json.loads(SECONDS.read_text(encoding="utf-8"))

@@ -58,9 +58,9 @@ def test_a_sample_takes_evenly_from_each_row() -> None:
 
 @pytest.fixture(scope="module")
 def measured() -> tuple[int, dict[str, Any]]:
-    """The exit code and the report of one look at the bundled model, 60 items of each row."""
+    """The exit code and the report of one look at the bundled model, 40 items of each row."""
     with redirect_stdout(io.StringIO()) as out:
-        code = evaluate.main(["--sample", "60", "--json"])
+        code = evaluate.main(["--sample", "40", "--json"])
     return code, json.loads(out.getvalue().splitlines()[-1])
 
 
