@@ -203,7 +203,7 @@ def _of_side(said: Json, side: str) -> Json:
     """What the vote says of one answer, as the flag panel would."""
     if not said["choice"]:
         return {"verdict": ""}
-    more = {name: said[name] for name in ("consent", "preview_shown") if name in said}
+    more: Json = {name: said[name] for name in ("consent", "preview_shown") if name in said}
     return {"verdict": VERDICTS[said["choice"]], "reasons": said["reasons"].get(side, []), **more}
 
 

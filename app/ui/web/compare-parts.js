@@ -144,7 +144,7 @@ function verdictOn(side, choice) {
 /** The reasons that fit: what was good about the better one, what was wrong with the other. */
 function why(side, verdict, changed) {
   const { reasons: offered } = taxonomy[verdict].find(({ direction }) => direction === verdict);
-  const set = h("fieldset", {}, h("legend", {}, words[`reasons_${verdict}`]));
+  const set = h("fieldset", {}, h("legend", { class: "unseen" }, words[`reasons_${verdict}`]));
   const limit = () => {
     const boxes = [...set.querySelectorAll("input")];
     const isFull = boxes.filter((box) => box.checked).length >= mostReasons;
@@ -154,7 +154,7 @@ function why(side, verdict, changed) {
   const chips = offered.map(({ id, label, hint }) => h("label", { class: "chip", title: hint },
     h("input", { type: "checkbox", name: `why-${side}`, value: id, onchange: limit }), h("span", {}, label)));
   set.append(h("div", { class: "chips" }, ...chips));
-  return set;
+  return h("details", {}, h("summary", {}, words[`reasons_${verdict}`]), set);
 }
 
 function called(model) {

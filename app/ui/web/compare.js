@@ -96,9 +96,11 @@ async function ask() {
   const asked = { request: store.newId(), question, sealed: "", choice: "", saving: Promise.resolve() };
   state = asked;
   draw.begin(place, question);
+  place.box.value = "";
   busy(true);
   hint(words.compare.loading);
   place.answers.focus({ preventScroll: true });
+  place.asked.scrollIntoView({ block: "nearest" });
   const pair = [place.first.value, place.second.value];
   try {
     const request = { visitor: page.visitor(), pair, question: question.toWellFormed?.() ?? question, controls: controls(), request: asked.request };
@@ -121,12 +123,13 @@ function ready() {
   hint("");
   draw.offerVote(place);
   place.vote.focus({ preventScroll: true });
-  place.vote.scrollIntoView({ block: "nearest" });
+  place.vote.scrollIntoView({ block: "end" });
   speak(words.compare.both_ready);
 }
 
 function fail(fault) {
   const sentence = fault.cause === 503 ? words.too_many : fault.message || words.no_server;
+  place.box.value ||= state.question;
   state = null;
   busy(false);
   draw.clear(place);
@@ -204,7 +207,9 @@ function tell(voted, choice, done) {
   voted.flag = choice.choice ? { scope: choice.consent?.scope ?? voted.flag?.scope ?? "" } : null;
   place.status.className = "status done";
   place.status.textContent = choice.choice ? done.saved : words.retracted;
-  if (choice.choice) draw.tell(place, done);
+  if (!choice.choice) return;
+  draw.tell(place, done);
+  place.result.scrollIntoView({ block: "nearest" });
 }
 
 /** For My flags, where the server's disk may know them no more one day. */

@@ -156,7 +156,7 @@ async function withdrawLost(known) {
   const { conversation, message, revision } = known;
   try {
     const choice = { verdict: "", seen_revision: revision ?? 0 };
-    await ask("flag", { conversation, messages: pathTo(known), message, choice });
+    await ask("save", { conversation, messages: pathTo(known), message, choice });
     store.flags.drop(message);
     missing = missing.filter((id) => id !== message);
     draw();
