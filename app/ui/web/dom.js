@@ -18,7 +18,7 @@ function inOurWords({ hazards, ...verdicts }) {
   return { ...verdicts, hazards: Object.fromEntries(named) };
 }
 
-/** A word with its {braces} filled in; one of a tab is say("tab.word"). */
+/** A word with its {braces} filled in; a tab's words have its name and a dot before theirs. */
 export function say(name, values = {}) {
   const word = name.split(".").reduce((group, part) => group[part], words);
   return word.replace(/\{(\w+)\}/g, (_, key) => values[key] ?? "");

@@ -1,31 +1,15 @@
 """What the page starts with."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 from app.settings import Settings
 from app.ui import page
-from app.ui.words import read_words
+from app.ui.views import ORDER
+from app.ui.words import languages, read_words
 from feedback.taxonomy import taxonomy
-
-BUILT = re.compile(r"`([a-z_]*)\$\{[^`}]*\}([a-z_]*)`")  # a name put together, such as `theme_${name}`
-USED = re.compile(r"\bwords\.(?!yaml)(\w+)|\bsay\(\"(\w+)\"")
-
-
-def test_every_word_that_a_script_says_is_written_down() -> None:
-    said = {
-        name for path in page.WEB.glob("*.js") for pair in USED.findall(path.read_text()) for name in pair
-    }
-    assert said - {""} <= read_words().keys()
-
-
-def test_every_word_that_is_written_down_is_said_somewhere() -> None:
-    sources = [*page.WEB.glob("*.js"), *page.FOLDER.glob("*.py"), page.FOLDER / "shell.html"]
-    text = "\n".join(path.read_text() for path in sources)
-    built = "|".join(f"{before}.+{after}" for before, after in BUILT.findall(text) if before or after)
-    unsaid = [name for name in read_words() if not re.search(rf"\b{re.escape(name)}\b", text)]
-    assert [name for name in unsaid if not re.fullmatch(built, name)] == []
 
 
 def test_the_panel_offers_every_reason_that_is_in_use() -> None:
@@ -36,13 +20,33 @@ def test_the_panel_offers_every_reason_that_is_in_use() -> None:
     assert offered == {reason.id for reason in taxonomy().reasons if not reason.archived}
 
 
-def test_no_word_can_end_the_element_that_holds_the_data() -> None:
-    head = page.head({**read_words(), "title": "</script><script>alert(1)"}, Settings())
-    assert "</script><script>alert(1)" not in head
+def test_no_text_can_end_the_element_that_holds_the_data(monkeypatch: Any) -> None:
+    monkeypatch.setattr(page, "languages", lambda: {"en": "</script><script>alert(1)"})
+    assert "</script><script>alert(1)" not in page.head([], Settings())
 
 
 def test_the_first_history_is_the_one_of_the_settings() -> None:
-    assert page.start_data(read_words(), Settings(history="off"))["defaults"]["history"] == "off"
+    assert page.start_data([], Settings(history="off"))["defaults"]["history"] == "off"
+
+
+def test_a_tab_is_shown_for_each_view_and_for_nothing_else() -> None:
+    assert page.start_data(["mine", "public", "chat"], Settings())["views"] == ["chat", "mine"]
+    shell = (page.FOLDER / "shell.html").read_text()
+    assert re.findall(r'data-view="(\w+)"', shell) == re.findall(r'id="view-(\w+)"', shell) == list(ORDER)
+
+
+def test_what_another_tab_needs_does_not_come_early() -> None:
+    soon = page.soon_needed()
+    assert {"main.js", "dom.js", "views.js", "page.css"} <= set(soon)
+    assert not {f"{view}.{kind}" for view in ORDER[1:] for kind in ("js", "css")} & set(soon)
+
+
+def test_every_language_s_words_are_served(client: Any) -> None:
+    folder = page.files_at(Settings())
+    for language in languages():
+        answer = client.get(f"/{folder}/{language}.json")
+        assert answer.json() == json.loads(json.dumps(read_words(language)))
+        assert "immutable" in answer.headers["cache-control"]
 
 
 def test_nothing_in_our_files_names_another_host() -> None:
