@@ -132,7 +132,7 @@ async function attempt(work) {
 function lose() {
   if (reached) notice(words.no_server);
   reached = false;
-  showModel({ ...model, state: model.state });
+  showModel({ ...model });
 }
 
 async function comeBack() {
@@ -223,10 +223,7 @@ function startNew() {
   box.focus();
 }
 
-function removed(id) {
-  if (conversation.id === id) show(store.newConversation());
-  else drawSide();
-}
+const removed = (id) => (conversation.id === id ? show(store.newConversation()) : drawSide());
 
 function drawSide() {
   sidebar.drawList(conversation.id, { open, removed });
@@ -397,6 +394,7 @@ const DEEDS = {
 
 function onClick(event) {
   const doer = event.target.closest("[data-do]");
-  if (doer?.matches("a")) event.preventDefault();
-  if (doer) DEEDS[doer.dataset.do]();
+  if (!doer) return;
+  if (doer.matches("a")) event.preventDefault();
+  DEEDS[doer.dataset.do]();
 }
