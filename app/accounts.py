@@ -79,7 +79,10 @@ class Accounts:
         told = unseal(value, b"person", SECONDS) if value else None
         if told is None:
             return None
-        person = Person(**{**told, "organisations": tuple(told["organisations"])})
+        try:
+            person = Person(**{**told, "organisations": tuple(told["organisations"])})
+        except (KeyError, TypeError):  # sealed by another release
+            return None
         is_from_here = person.way == (HUB if self.link is None else LINK)
         return person if is_from_here and person.id not in self._ended else None
 

@@ -64,6 +64,12 @@ def test_a_forged_cookie_is_nobody(change: str) -> None:
     assert accounts.person(f"{name}={forged}") is None
 
 
+def test_a_cookie_of_another_release_is_nobody() -> None:
+    accounts = here()
+    cookie = accounts.set_cookie(accounts.cookie_name, seal({"user": "anna"}, b"person"), 60)
+    assert accounts.person(sent(cookie)) is None
+
+
 def test_another_secret_s_cookie_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     cookie = sent(here().cookie(Person("anna", LINK)))
     monkeypatch.setenv("BACKTALK_SECRET", "0123456789abcdef0123456789abcdef")
