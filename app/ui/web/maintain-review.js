@@ -128,7 +128,8 @@ class Queue {
     this.status.write([said, left].filter(Boolean).join(" "));
     if (group) this.card.replaceChildren(...this.#group(group));
     else this.card.replaceChildren(h("p", { class: "m-quiet" }, words.maintain.queue_empty));
-    if (this.region.contains(document.activeElement) || document.activeElement === document.body) this.card.focus({ preventScroll: true });
+    const { activeElement: focused } = document;
+    if (this.region.contains(focused) || focused.contains(this.region)) this.card.focus({ preventScroll: true });
     this.card.scrollIntoView({ block: "nearest" });
   }
 
@@ -195,7 +196,7 @@ function badges(group) {
 }
 
 function turn({ role, text: said, sent }) {
-  return text(`${role === "user" ? words.you : words.answer_of}${sent ? "" : ` (${words.maintain.not_sent})`}`, said);
+  return text(`${role === "user" ? words.maintain.visitor : words.answer_of}${sent ? "" : ` (${words.maintain.not_sent})`}`, said);
 }
 
 function text(title, said, note = "") {
