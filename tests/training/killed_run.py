@@ -5,10 +5,12 @@
 Every line of the files that write checkpoints and metrics is a moment: first they are counted in a run
 without a kill, then KILLS of them, evenly spread, are tried, each in a state folder of its own. Prints a
 list as JSON, for each recipe how many runs died, how many of these in the midst of writing a checkpoint, and
-the sha256 of every adapter. The libraries are loaded once: each run is a fork.
+the sha256 of every adapter. The libraries are loaded once, and so are those that a run loads on its way: each
+run is a fork.
 """
 
 import gc
+import importlib
 import io
 import json
 import os
@@ -21,22 +23,23 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import matplotlib.figure  # noqa: E402, F401
 import torch  # noqa: E402
 
-import training.preference  # noqa: E402, F401
-import training.run  # noqa: E402, F401
-import training.sft  # noqa: E402, F401
 from backtalk.files import sha256_of  # noqa: E402
+from training.picture import draw_loss  # noqa: E402
 from training.train import main as train  # noqa: E402
 
+ON_THE_WAY = (
+    "training.run", "training.sft", "training.preference", "training.backends.with_peft",
+    "peft.utils.transformers_weight_conversion", "torch.profiler._cupti_monitor", "torch.utils.serialization",
+)  # fmt: skip
 WATCHED = ("training/checkpoint.py", "training/metrics.py", "backtalk/files.py")
 
 
 def main() -> None:
     os.fsync = lambda _descriptor: None  # a kill loses nothing that the system has taken
-    gc.freeze()
     place, words = Path(os.environ["BACKTALK_HOME"]), sys.argv[1:]
+    _load(place)
     told = [
         _killed(recipe, int(kills), place / str(number))
         for number, (kills, recipe) in enumerate(zip(words[::2], words[1::2], strict=True))
@@ -44,8 +47,19 @@ def main() -> None:
     print(json.dumps(told))
 
 
-def _killed(recipe: str, kills: int, place: Path) -> dict[str, Any]:
+def _load(place: Path) -> None:
+    """Everything that the runs import, and what drawing a picture reads besides: fonts, kinds of files."""
+    for name in ON_THE_WAY:
+        importlib.import_module(name)
     place.mkdir(parents=True)
+    rows = [{"method": "sft", "step": step, "loss": 1.0} for step in (1, 2)]
+    draw_loss(rows, place / "loss.png", "a run")
+    gc.collect()
+    gc.freeze()
+
+
+def _killed(recipe: str, kills: int, place: Path) -> dict[str, Any]:
+    place.mkdir()
     counted = place / "moments"
     assert _run(recipe, place / "whole", count_into=counted) == 0
     moments = int(counted.read_text())
