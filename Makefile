@@ -4,6 +4,7 @@
 # make setup   everything installed, nothing run
 # make test-unsloth  training with Unsloth beside training with PEFT, in an environment of its own (.venv-unsloth);
 #                make setup-unsloth only makes that
+# make test-ray  experiments on a local cluster of Ray, which lies beside the rest (.venv-ray, 250 MB)
 # make lint    ruff and mypy alone
 # make docs    writes docs/help.md anew from `--help` of every verb
 # make bench   every benchmark, each ending in one line of JSON (QUICK=1: at most a minute each)
@@ -21,7 +22,7 @@ LLAMA_CPP ?=
 LLAMA_QUANTIZE ?=
 BIN := .venv/bin
 
-.PHONY: run demo test setup test-unsloth setup-unsloth lint docs bench hub soak image rehearse installed-app installed-test
+.PHONY: run demo test setup test-unsloth setup-unsloth test-ray setup-ray lint docs bench hub soak image rehearse installed-app installed-test
 
 run: installed-app
 	@exec $(BIN)/backtalk chat --port $(PORT) $(if $(MODEL),--model $(MODEL))
@@ -41,6 +42,16 @@ test-unsloth: setup-unsloth
 
 setup-unsloth:
 	@python=$$(scripts/find-python) && "$$python" -m scripts.install_unsloth
+
+test-ray: setup-ray
+	@PYTHONPATH=.venv-ray OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/experiment/test_ray.py
+
+setup-ray: installed-test .venv-ray/installed
+
+.venv-ray/installed: constraints/ray.txt
+	@rm -rf .venv-ray
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --no-deps --target .venv-ray -r $<
+	@touch $@
 
 lint: installed-test
 	@$(BIN)/ruff check -q .

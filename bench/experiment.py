@@ -158,14 +158,14 @@ def _in_slices(path: Path, place: Path) -> tuple[float, float]:
         engine.enter(preparation.housed(one, place / "sliced"))
     engine.recall(split)
     compared: list[float] = []
-    measure = engine._add
+    measure = engine.judge.measure
 
     def timed(*words: Any) -> None:
         at = time.monotonic()
         measure(*words)
         compared.append(time.monotonic() - at)
 
-    engine._add = timed  # type: ignore[method-assign]  (runs alone are not compared: that time is not counted)
+    engine.judge.measure = timed  # type: ignore[method-assign]  (runs alone are not compared: that time is not counted)
     began = time.monotonic()
     engine.run()
     return time.monotonic() - began - sum(compared), alone

@@ -17,7 +17,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from backtalk.errors import BacktalkError
 from backtalk.progress import Progress
 from training.activations import SPARE
 from training.experiment.baton import share_one_arena
@@ -26,17 +25,14 @@ from training.experiment.early import Halving
 from training.experiment.entrant import Entrant
 from training.experiment.expand import Configuration
 from training.experiment.items import Split
-from training.experiment.measure import Rows
+from training.experiment.judge import Judge
 from training.experiment.points import Point, Points
 from training.experiment.prepare import Preparation, Prepared
 from training.experiment.recipe import Asked
 from training.experiment.sampler import Sampler
-from training.experiment.share import SharedBases
 from training.experiment.state import Line, State, write_state
 from training.experiment.wishes import Wishes
 from training.machine import device, free_memory
-from training.metrics import read_metrics
-from training.run import plan_for
 from training.watch import Stop
 
 
@@ -48,33 +44,34 @@ class Engine:
     ) -> None:
         self.asked, self.folder, self.progress, self.stop = asked, folder, progress, stop
         self.points = Points(folder)
-        self.bases = SharedBases()
+        self.judge = Judge(asked.search, folder, preparation, self.points, self.keep)
         share_one_arena()
         self.entrants: list[Entrant] = []
-        self._wishes = Wishes(self)
+        self.wishes = Wishes(self)
         wanted = (asked.plain.get("logging") or {}).get("tensorboard")
         self._board = Board(folder) if wanted else None
         self.first_comparison: float | None = None
         self.preparation = preparation
-        self._rows: dict[str, Rows] = {}
         self._began, self._started_at = time.monotonic(), _now()
         self._halving = Halving(asked.search.first_rung, asked.search.early_keep)
 
     def enter(self, prepared: Prepared) -> Entrant:
         """Adds a configuration."""
-        entrant = Entrant(prepared, self.bases, self.asked.search, self.stop, self.progress, self._compare)
+        entrant = Entrant(
+            prepared, self.judge.bases, self.asked.search, self.stop, self.progress, self.judge.compare
+        )
         self.entrants.append(entrant)
         return entrant
 
     def recall(self, split: Split) -> None:
         """What people did so far holds again: clones are there, who was stopped stays so."""
-        self.split = split
-        self._wishes.recall()
+        self.judge.split = split
+        self.wishes.recall()
 
     def run(self) -> bool:
         """Trains until nobody may take a step; False where it was interrupted before."""
         while True:
-            self._wishes.grant()
+            self.wishes.grant()
             if self.stop.asked:
                 for entrant in self.entrants:
                     entrant.leave()
@@ -122,27 +119,6 @@ class Engine:
             found.setdefault(one.prepared.reading, one.prepared)
         return list(found.values())
 
-    def rows(self, prepared: Prepared) -> Rows:
-        """The development rows as this configuration reads them."""
-        reading = prepared.reading
-        if reading not in self._rows:
-            items = self.split.dev[reading]
-            self._rows[reading] = Rows(items, self.preparation.renderer(prepared), prepared.ready.base)
-        return self._rows[reading]
-
-    def view(self, prepared: Prepared) -> Any:
-        """The untaught base of a configuration."""
-        ready = prepared.ready
-        stage = next(stage for stage in ready.stages if stage.steps)
-        _, plan = plan_for(stage.recipe, ready.base, stage.width, lambda _: None)
-        return self.bases.bare(prepared.recipe, ready.base, plan).to(device())
-
-    def taught(self, prepared: Prepared) -> Any:
-        """A finished configuration."""
-        from peft import PeftModel
-
-        return PeftModel.from_pretrained(self.view(prepared), str(prepared.ready.folder))
-
     # ---- turns
 
     def _next(self) -> Entrant | None:
@@ -153,7 +129,7 @@ class Engine:
         if not self._fits:  # then base after base, each with all of its configurations
             folder = able[0].prepared.ready.base.folder
             able = [one for one in able if one.prepared.ready.base.folder == folder]
-            self.bases.keep_only(folder)
+            self.judge.bases.keep_only(folder)
         return min(able, key=lambda one: one.step)
 
     def _last_hope(self) -> Entrant | None:
@@ -202,10 +178,10 @@ class Engine:
                 sampler.tell(number, point.bits_per_byte if point else None)
             told += few
         for changes in sampler.ask(min(search.at_once, search.trials - told)):
-            made = self.preparation.add(Configuration(self._wishes.free_name(), changes))
-            self.split = self.preparation.extend(self.split, made)
+            made = self.preparation.add(Configuration(self.wishes.free_name(), changes))
+            self.judge.split = self.preparation.extend(self.judge.split, made)
             self.enter(made)
-            self._wishes.recall_known()
+            self.wishes.recall_known()
         return True
 
     def _leave_behind(self) -> None:
@@ -220,28 +196,8 @@ class Engine:
 
     # ---- comparing
 
-    def _compare(self, entrant: Entrant, model: Any, step: int) -> None:
-        """Measures a configuration on the development rows, unless that is known."""
-        if self.points.at(entrant.name, step):
-            return
-        steps = [row for row in read_metrics(entrant.prepared.ready.folder) if row["step"] <= step]
-        before = max((point.step for point in self.points.of(entrant.name) if point.step < step), default=0)
-        recent = [row["loss"] for row in steps if row["step"] > before]
-        loss = sum(recent) / len(recent) if recent else None
-        seconds = round(sum(row["seconds"] for row in steps), 3)
-        self._add(entrant.name, entrant.prepared, model, step, loss, seconds)
-
-    def _add(
-        self, name: str, prepared: Prepared, model: Any, step: int, loss: float | None, seconds: float
-    ) -> None:
-        bits = self.rows(prepared).bits(model)
-        if not all(map(math.isfinite, bits)):
-            raise BacktalkError(
-                f"What the rows cost after step {step} is not a number any more. Lower optimiser.rate."
-            )
-        size = sum(len(item.reference.encode()) for item in self.split.dev[prepared.reading])
-        rounded = tuple(round(one, 6) for one in bits)
-        point = Point(name, step, sum(bits) / size, rounded, loss, seconds, _now())
+    def keep(self, point: Point) -> None:
+        """A comparison that was made, on disk at once."""
         self.points.add(point)
         if self._board:
             self._board.add(point)
@@ -252,13 +208,13 @@ class Engine:
         for name, prepared in zip(names, self.readings(), strict=False):
             if not self.points.at(name, 0):
                 self.progress.report(f"{name}: comparing the untaught base")
-                self._add(name, prepared, self.view(prepared), 0, None, 0.0)
+                self.judge.measure(name, prepared, self.judge.view(prepared), 0, None, 0.0)
 
     def _make_up(self) -> None:
         """A process that was killed at the very end of a run left its last comparison out."""
         for entrant in self.entrants:
             if entrant.finished and not self.points.at(entrant.name, entrant.prepared.ready.steps):
-                self._compare(entrant, self.taught(entrant.prepared), entrant.prepared.ready.steps)
+                self.judge.compare(entrant, self.judge.taught(entrant.prepared), entrant.prepared.ready.steps)
 
     def _note_first_comparison(self) -> None:
         compared = (one.standing == "failed" or self.points.last(one.name) for one in self.entrants)

@@ -3,7 +3,7 @@
 An experiment that is finished goes on where somebody asked for something since: a clone, a resume.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,15 @@ from backtalk.card import Card, read_card, write_card
 from backtalk.config import to_plain
 from backtalk.files import write_jsonl, write_text
 from training.experiment import chart, table
-from training.experiment.answers import examine
 from training.experiment.control import history, waiting
 from training.experiment.decide import Outcome, decide
 from training.experiment.effects import effects, suggestions
 from training.experiment.engine import Engine
 from training.experiment.entrant import Entrant
-from training.experiment.prepare import Preparation, Prepared, varied
+from training.experiment.prepare import Prepared, varied
 from training.experiment.reporting import Findings, conclusion, report
 from training.experiment.state import Line
 from training.run import LIBRARIES
-
-TEST = "test"
-"""Folder of the answers on the test rows, one file for each configuration."""
 
 
 def is_finished(folder: Path) -> bool:
@@ -34,10 +30,10 @@ def is_finished(folder: Path) -> bool:
     return (folder / CARD).exists()
 
 
-def finish(engine: Engine, told: Sequence[str], preparation: Preparation) -> None:
+def finish(engine: Engine, told: Sequence[str]) -> None:
     """Leaves everything in the experiment's folder, the card last."""
     engine.tell("testing")
-    outcomes = [*_baselines(engine, preparation), *_taught(engine, preparation)]
+    outcomes = [*_baselines(engine), *_taught(engine)]
     folder, knobs = engine.folder, varied(engine.asked, [one.prepared for one in engine.entrants])
     _write_items(engine)
     if not any(not one.baseline for one in outcomes):
@@ -49,7 +45,7 @@ def finish(engine: Engine, told: Sequence[str], preparation: Preparation) -> Non
     findings = Findings(
         folder.name, told, outcomes, decision, rows, effects(outcomes, knobs), history(folder),
         suggestions(decision, outcomes, knobs, engine.points.of(chosen.name)),
-        len(next(iter(engine.split.dev.values()))), len(next(iter(engine.split.test.values()))),
+        len(next(iter(engine.judge.split.dev.values()))), len(next(iter(engine.judge.split.test.values()))),
         len({one.prepared.order for one in engine.entrants}) == 1, engine.first_comparison,
         _adapter_values(chosen),
     )  # fmt: skip
@@ -74,15 +70,13 @@ def _short(rows: Sequence[dict[str, Any]], said: str) -> list[str]:
     return [*lines, said]
 
 
-def _taught(engine: Engine, preparation: Preparation) -> list[Outcome]:
+def _taught(engine: Engine) -> list[Outcome]:
     found = []
     for entrant in engine.entrants:
         point = engine.points.last(entrant.name)
         if entrant.finished and point:
             prepared = entrant.prepared
-            scored = _examined(
-                engine, preparation, entrant.name, prepared, lambda one=prepared: engine.taught(one)
-            )
+            scored = _examined(engine, entrant.name, prepared, engine.judge.taught)
             card = read_card(prepared.ready.folder)
             found.append(
                 Outcome(
@@ -94,11 +88,11 @@ def _taught(engine: Engine, preparation: Preparation) -> list[Outcome]:
     return found
 
 
-def _baselines(engine: Engine, preparation: Preparation) -> list[Outcome]:
+def _baselines(engine: Engine) -> list[Outcome]:
     found = []
     for (name, told), prepared in zip(engine.baselines(), engine.readings(), strict=False):
         point = engine.points.at(name, 0)
-        scored = _examined(engine, preparation, name, prepared, lambda one=prepared: engine.view(one))
+        scored = _examined(engine, name, prepared, engine.judge.view)
         assert point
         found.append(
             Outcome(name, {"base": told}, point.bits_per_byte, scored, 0, 0.0, None, True, prepared.reading)
@@ -106,13 +100,8 @@ def _baselines(engine: Engine, preparation: Preparation) -> list[Outcome]:
     return found
 
 
-def _examined(
-    engine: Engine, preparation: Preparation, name: str, prepared: Prepared, load: Any
-) -> list[Any]:
-    return examine(
-        name, load, engine.split.test[prepared.reading], prepared.ready.base, preparation.renderer(prepared),
-        engine.folder / TEST, engine.asked.search.longest_answer, engine.progress.report,
-    )  # fmt: skip
+def _examined(engine: Engine, name: str, prepared: Prepared, load: Callable[[Prepared], Any]) -> list[Any]:
+    return engine.judge.examine(name, prepared, lambda: load(prepared), engine.progress.report)
 
 
 def effective(engine: Engine, prepared: Prepared) -> dict[str, Any]:
@@ -146,7 +135,7 @@ def _write_items(engine: Engine) -> None:
         (
             {"side": side, "id": item.id, "cluster": item.cluster, "messages": list(item.messages),
              "reference": item.reference, "bytes": len(item.reference.encode())}
-            for side, readings in (("dev", engine.split.dev), ("test", engine.split.test))
+            for side, readings in (("dev", engine.judge.split.dev), ("test", engine.judge.split.test))
             for item in next(iter(readings.values()))
         ),
     )  # fmt: skip

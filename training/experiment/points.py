@@ -27,17 +27,29 @@ class Point:
 
 
 class Points:
-    """The points of an experiment; one that is measured again after a kill replaces itself."""
+    """The points of an experiment; one that is measured again after a kill replaces itself.
 
-    def __init__(self, folder: Path) -> None:
+    `own`: this process writes the file, and mends a last line that a kill cut short. Of others it may be that
+    they look while a line is written.
+    """
+
+    def __init__(self, folder: Path, own: bool = True) -> None:
         self._path = folder / NAME
         self._found: dict[tuple[str, int], Point] = {}
-        for row in whole_lines(self._path):
-            self._keep(Point(**{**row, "bits": tuple(row["bits"])}))
+        if own:
+            list(whole_lines(self._path))
+        self.recall()
+
+    def recall(self) -> None:
+        """Reads what stands in the file by now."""
+        text = self._path.read_bytes() if self._path.is_file() else b""
+        for line in text[: text.rfind(b"\n") + 1].splitlines():
+            row = json.loads(line)
+            self.note(Point(**{**row, "bits": tuple(row["bits"])}))
 
     def add(self, point: Point) -> None:
         """Adds a point, on disk at once."""
-        self._keep(point)
+        self.note(point)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(point)) + "\n")
@@ -54,5 +66,10 @@ class Points:
         curve = self.of(configuration)
         return curve[-1] if curve else None
 
-    def _keep(self, point: Point) -> None:
+    def note(self, point: Point) -> None:
+        """Adds a point that another process writes down."""
         self._found[point.configuration, point.step] = point
+
+    def all(self) -> list[Point]:
+        """In the order in which they were first measured."""
+        return list(self._found.values())

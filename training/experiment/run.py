@@ -3,12 +3,15 @@
     backtalk experiment run recipes/experiments/samsum_gpt2_prompt_rank_lr.yaml --offline --base mini
 
 What it will take is said before it starts; --plan says it and ends. Ctrl-C, or a kill, and the same command
-goes on with every configuration from its last chunk.
+goes on with every configuration from its last chunk. --engine ray trains them as trials of Ray Tune; either
+engine goes on with what the other began.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ from training.train import INTERRUPTED, calm, quiet
 def main(argv: list[str]) -> int:
     """`backtalk experiment run`."""
     args = _parser().parse_args(argv)
+    _check_engine(args)
     quiet(args.offline)
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     asked = read_experiment(args.recipe, _changes(args), args.scale)
@@ -54,12 +58,13 @@ def main(argv: list[str]) -> int:
         with alone(folder):
             if not is_finished(folder):
                 write_json(folder / "recipe.json", _as_json(asked, args))
-                engine = _trained(asked, folder, preparation, prepared, split, progress)
-                if engine is None:
-                    progress.done("Stopped at the end of a chunk; nothing is lost.")
-                    print(f"Go on with: backtalk experiment run {args.recipe}")
-                    return INTERRUPTED
-                finish(engine, told, preparation)
+                with _engines(args, told) as make_engine:
+                    engine = make_engine(asked, folder, preparation, progress)
+                    if not _trained(engine, prepared, split):
+                        progress.done("Stopped at the end of a chunk; nothing is lost.")
+                        print(f"Go on with: backtalk experiment run {args.recipe}{_engine_flags(args)}")
+                        return INTERRUPTED
+                finish(engine, told)
     print((folder / "results.txt").read_text(encoding="utf-8"), end="")
     print(f"{folder}\nRead: {folder / 'EXPERIMENT_REPORT.md'}")
     if args.json:
@@ -68,19 +73,51 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _trained(
-    asked: Asked, folder: Path, preparation: Any, prepared: Sequence[Any], split: Any, progress: Progress
-) -> Any:
-    """The engine after all steps; None where it was interrupted."""
-    from training.experiment.engine import Engine
-    from training.watch import Stop
-
-    with Stop().listening() as stop:
-        engine = Engine(asked, folder, preparation, progress, stop)
+def _trained(engine: Any, prepared: Sequence[Any], split: Any) -> bool:
+    """Whether all steps are taken; False where it was interrupted."""
+    with engine.stop.listening():
         for one in prepared:
             engine.enter(one)
         engine.recall(split)
-        return engine if engine.run() else None
+        return bool(engine.run())
+
+
+@contextmanager
+def _engines(args: Any, told: list[str]) -> Iterator[Callable[..., Any]]:
+    """What makes the engine that was asked for; a cluster is there for as long as the block runs."""
+    from training.watch import Stop
+
+    if args.engine == "local":
+        from training.experiment.engine import Engine
+
+        yield lambda asked, folder, preparation, progress: Engine(
+            asked, folder, preparation, progress, Stop()
+        )
+        return
+    from training.experiment.engines.trials import RayEngine
+    from training.experiment.engines.with_ray import Cluster
+
+    with Cluster(args.address, args.workers).joined() as groups:
+        told.append(groups.told)
+        yield lambda asked, folder, preparation, progress: RayEngine(
+            asked, folder, preparation, progress, Stop(), groups, args.offline
+        )
+
+
+def _check_engine(args: Any) -> None:
+    """Raises WordsError where the words do not go together, or Ray is not installed."""
+    if args.engine == "local" and (args.address or args.workers):
+        raise WordsError("--address and --workers are about a cluster. Give --engine ray as well.")
+    if args.engine == "ray" and find_spec("ray") is None:
+        raise WordsError(
+            "--engine ray was asked for, and the Python package ray is not installed here. Install it "
+            "(pip install 'backtalk[ray]', or make setup-ray in a checkout), or leave --engine out."
+        )
+
+
+def _engine_flags(args: Any) -> str:
+    address = f" --address {args.address}" if args.address else ""
+    return f" --engine ray{address}" if args.engine == "ray" else ""
 
 
 def _told(asked: Asked, prepared: Sequence[Any], split: Any) -> list[str]:
@@ -134,9 +171,26 @@ def _parser() -> Parser:
         "Many configurations of one recipe, whose values may be lists: trained side by side on one base in\n"
         "memory, compared from the first chunk on, and reported with error bars.",
         example="backtalk experiment run recipes/experiments/samsum_gpt2_prompt_rank_lr.yaml\n"
-        "backtalk experiment run RECIPE --offline --base mini --set schedule.steps=8 --set lora.r=[4,8]",
+        "backtalk experiment run RECIPE --offline --base mini --set schedule.steps=8 --set lora.r=[4,8]\n"
+        "backtalk experiment run RECIPE --engine ray --workers 2",
     )
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help="the experiment's YAML file")
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="all side by side in this process, or each a trial of Ray Tune",
+    )
+    parser.add_argument(
+        "--address", default="", help="of a Ray cluster that runs already (else one on this machine, for now)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="configurations that Ray trains at once (one for each GPU, or two)",
+    )
     parser.add_argument("--plan", action="store_true", help="say what it would take, and end")
     parser.add_argument(
         "--offline", action="store_true", help="never touch the network; datasets by our own samples of them"

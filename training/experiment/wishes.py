@@ -5,6 +5,7 @@ wishes.recall()            what was done in an earlier process is so again
 wishes.grant()             what was asked since is done now
 """
 
+from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -30,10 +31,11 @@ class Wishes:
         self._to_recall = [line for line in history(self._engine.folder) if not line.refused]
         self.recall_known()
 
-    def grant(self) -> None:
-        """Does what was asked and is not done yet, oldest first."""
+    def grant(self, now: Callable[[str], bool] = lambda name: True) -> None:
+        """Does what was asked and is not done yet, oldest first; `now`: of which configurations."""
         for request in waiting(self._engine.folder):
-            self._do(request)
+            if now(request.configuration):
+                self._do(request)
 
     def _do(self, request: Request) -> None:
         """Does what was asked; what cannot be done is written down with the reason."""
@@ -70,7 +72,7 @@ class Wishes:
             weights_kept(parent.prepared, self._engine.folder / f"{name}.start")
         made = made_clone(self._engine.preparation, configuration, parent.prepared, self._engine.folder)
         # What is off shows here, before anything is written down.
-        self._engine.preparation.extend(self._engine.split, made)
+        self._engine.preparation.extend(self._engine.judge.split, made)
         line = done(self._engine.folder, request, parent.step, made=name, warm=warm)
         self._hold(line)
         return line
@@ -84,7 +86,7 @@ class Wishes:
                 line.made, {**entrant.configuration.changes, **line.request.changes}, entrant.name, line.warm
             )
             made = made_clone(self._engine.preparation, configuration, entrant.prepared, self._engine.folder)
-            self._engine.split = self._engine.preparation.extend(self._engine.split, made)
+            self._engine.judge.split = self._engine.preparation.extend(self._engine.judge.split, made)
             self._engine.enter(made)
         elif line.request.action == "stop":
             entrant.stopped, entrant.why = True, f"stopped by {line.request.by} at step {line.step}"

@@ -34,7 +34,6 @@ ray: Any = import_module("ray")  # an extra that nothing else needs
 tune: Any = import_module("ray.tune")
 
 STORE = 80 * 2**20  # bytes of Ray's shared memory: only tasks and numbers pass through it
-PATIENCE = 900  # seconds that Ray's parts may take to start
 LOCAL = 2  # workers of a machine without a GPU
 SHORT = 40  # characters of a folder in which Ray's sockets find room for their names
 
@@ -82,9 +81,8 @@ class Cluster:
             if self.address:
                 ray.init(**quiet, address=self.address)
                 return
-            # Without the token nobody else here talks to the cluster. A busy machine takes long to start it.
+            # Without the token nobody else on this machine talks to the cluster.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # read once in a process
-            os.environ.setdefault("RAY_agent_register_timeout_ms", str(PATIENCE * 1000))
             ray.init(
                 **quiet, address="local", include_dashboard=False, _temp_dir=str(place),
                 object_store_memory=STORE,
