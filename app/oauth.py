@@ -65,7 +65,7 @@ class HubSignIn:
         Raises SignInError where the Hub is not reached.
         """
         from authlib.common.errors import AuthlibBaseError
-        from httpx import HTTPError
+        from httpx2 import HTTPError
 
         kept = _with_session(request, {})
         try:
@@ -77,7 +77,7 @@ class HubSignIn:
     async def come_back(self, request: Request, kept: dict[str, Any]) -> Known:
         """Who came back. Raises SignInError where state, nonce or code do not fit, or the Hub says no."""
         from authlib.common.errors import AuthlibBaseError
-        from httpx import HTTPError
+        from httpx2 import HTTPError
         from joserfc.errors import JoseError
 
         _with_session(request, kept)
@@ -98,7 +98,7 @@ class HubSignIn:
         Raises NetworkError where the Hub is not reached or does not know the token any more.
         """
         from authlib.common.errors import AuthlibBaseError
-        from httpx import HTTPError
+        from httpx2 import HTTPError
 
         key = sha256(token.encode()).hexdigest()
         at, known = self._looked.get(key, (0.0, ()))

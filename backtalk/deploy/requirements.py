@@ -23,7 +23,7 @@ IMPORTED = (
     "authlib",
     "cryptography",
     "fastapi",
-    "httpx",
+    "httpx2",
     "huggingface-hub",
     "jinja2",
     "joserfc",
