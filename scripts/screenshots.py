@@ -146,6 +146,7 @@ class Shooting:
         page.goto(f"{self._server.address}/#/{tab}" if tab != "chat" else self._server.address)
         expect(page.locator("#model")).to_have_attribute("data-state", "ready", timeout=PATIENCE_MS)
         expect(page.locator(f"#view-{tab}").get_by_role("heading").first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.locator(f"#view-{tab}").get_by_text("Counting", exact=True)).to_have_count(0)
         if tab == "chat" and page.locator(".list .choose").count():
             page.locator(".list .choose").first.evaluate("(button) => button.click()")
         return page

@@ -54,6 +54,7 @@ def test_no_tab_keeps_anybody_out(
         page.locator(f"#tabs [data-view={name}]").click()
         section = page.locator(f"#view-{name}")
         expect(section.get_by_role("heading").first).to_be_visible()
+        expect(section.get_by_text("Counting", exact=True)).to_have_count(0)  # what insights says before
         found[name] = violations(page, axe)
     assert found == dict.fromkeys(names, [])
 

@@ -1,4 +1,5 @@
 // Charts as inline SVG, drawn to the width that there is, so that their text is as large as any other on the page.
+// Their classes begin with chart-: the styles of all tabs that were opened are there at once.
 // Each is one image with a title and a description for those who do not see it; beside it stands a table.
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -16,7 +17,7 @@ export function bars(rows, { title, width }) {
     const scale = (right - left) / most;
     let from = left;
     return row.parts.filter(({ value }) => value > 0).map(({ value, kind }) => {
-      const bar = s("rect", { x: from, y: top, height: 14, width: Math.max(2, value * scale - GAP), rx: 3, class: `part ${kind}` });
+      const bar = s("rect", { x: from, y: top, height: 14, width: Math.max(2, value * scale - GAP), rx: 3, class: `chart-part ${kind}` });
       from += value * scale;
       return bar;
     });
@@ -28,14 +29,14 @@ export function intervals(rows, { title, width, ends }) {
   return chart(rows, { title, width, foot: 22 }, (row, { left, right, top }) => {
     const at = (share) => left + share * (right - left);
     return [
-      s("rect", { x: left, y: top + 5, width: right - left, height: 4, rx: 2, class: "rail" }),
-      s("rect", { x: at(row.from), y: top + 3, width: Math.max(2, at(row.to) - at(row.from)), height: 8, rx: 4, class: "reach" }),
-      s("circle", { cx: at(row.value), cy: top + 7, r: 6, class: "point" }),
+      s("rect", { x: left, y: top + 5, width: right - left, height: 4, rx: 2, class: "chart-rail" }),
+      s("rect", { x: at(row.from), y: top + 3, width: Math.max(2, at(row.to) - at(row.from)), height: 8, rx: 4, class: "chart-reach" }),
+      s("circle", { cx: at(row.value), cy: top + 7, r: 6, class: "chart-point" }),
     ];
   }, ({ left, right, bottom }) => ends.map((text, place) => {
     const share = place / (ends.length - 1);
     const anchor = ["start", ...ends.slice(2).map(() => "middle"), "end"][place];
-    return s("text", { x: left + share * (right - left), y: bottom + 16, "text-anchor": anchor, class: "scale" }, text);
+    return s("text", { x: left + share * (right - left), y: bottom + 16, "text-anchor": anchor, class: "chart-scale" }, text);
   }));
 }
 
@@ -52,8 +53,8 @@ function chart(rows, { title, width, foot = 0 }, marks, scale = () => []) {
     const words = isWide ? top + 12 : top - 8;
     const room = (isWide ? left - 12 : width - 14 - row.said.length * LETTER) / LETTER;
     return [
-      s("text", { x: 0, y: words, class: "name" }, cut(row.name, room)),
-      s("text", { x: width, y: words, "text-anchor": "end", class: "said" }, row.said),
+      s("text", { x: 0, y: words, class: "chart-name" }, cut(row.name, room)),
+      s("text", { x: width, y: words, "text-anchor": "end", class: "chart-said" }, row.said),
       ...marks(row, { left, right, top }),
     ];
   });
