@@ -71,7 +71,9 @@ class HubSignIn:
         try:
             answer = await self._app().authorize_redirect(request, self._callback)
         except (AuthlibBaseError, HTTPError, ValueError) as fault:
-            raise SignInError(f"The Hub was not reached ({type(fault).__name__}). Try again later.") from fault
+            raise SignInError(
+                f"The Hub was not reached ({type(fault).__name__}). Try again later."
+            ) from fault
         return answer.headers["location"], kept
 
     async def come_back(self, request: Request, kept: dict[str, Any]) -> Known:

@@ -10,8 +10,8 @@ from backtalk.hub.spaces import Sdk
 
 PORT = 7860
 PYTHON = "3.11"  # the Hub's own default is 3.10, which is too old for Backtalk
-# Maintainers act with their own token: they publish and decide in the repositories, and start Jobs. Nobody else
-# has a reason to sign in.
+# Maintainers act with their own token: they publish and decide in the repositories, and start Jobs. Nobody
+# else has a reason to sign in.
 SCOPES = ("write-repos", "jobs")
 TEXT = """\
 ---

@@ -28,5 +28,6 @@ class Recipe:
     decay: float = knob(0.6, "last share of them, in which the rate falls to zero")
     clip: float = knob(1.0, "highest norm of a gradient")
     average: float = knob(0.998, "decay of the moving average of the weights, which is what is released")
+    blend: float = knob(1.0, "share of what was learned from a base on that is released (1: all of it)")
     checkpoint_every: int = knob(500, "steps between checkpoints")
     tokenizer_dialogues: int = knob(40_000, "dialogues from which the tokenizer learns its merges")

@@ -21,11 +21,13 @@ from backtalk.files import sha256_of, write_jsonl, write_text
 from backtalk.home import home
 from backtalk.progress import Progress
 from training.mini import evaluate
+from training.mini.model import load_model
 from training.mini.recipe import Recipe
 from training.mini.tokenizer import save_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from transformers import LlamaForCausalLM
 
     from training.mini.trainer import Trainer
 
@@ -65,7 +67,7 @@ def write(trainer: "Trainer", tokenizer: "Tokenizer", out: Path, start: Start) -
     """Writes the folder, its card last, and returns it."""
     out.mkdir(parents=True, exist_ok=True)
     (out / CARD).unlink(missing_ok=True)  # unfinished from here on
-    trainer.average.bfloat16().save_pretrained(out)
+    released(trainer).bfloat16().save_pretrained(out)
     save_tokenizer(tokenizer, out)
     _export("convert", out, out / GGUF, "--name", "Backtalk mini", "--version", __version__,
             "--description", DESCRIPTION, "--license", LICENSE)  # fmt: skip
@@ -95,6 +97,22 @@ def write(trainer: "Trainer", tokenizer: "Tokenizer", out: Path, start: Start) -
     )
     write_card(out, card, LIBRARIES)
     return out
+
+
+def released(trainer: "Trainer") -> "LlamaForCausalLM":
+    """What a training ends with, or a blend of that and its base.
+
+    A short training on one matter moves others too; between both models, weight by weight, lie models that
+    have nearly all of the gain and little of the loss (WiSE-FT, Wortsman et al. 2022, arXiv:2109.01903, who
+    advise half and half where nothing is known).
+    """
+    recipe, model = trainer.recipe, trainer.average
+    if recipe.base and recipe.blend != 1:
+        base = load_model(Path(recipe.base)).state_dict()
+        model.load_state_dict(
+            {name: base[name].lerp(weight, recipe.blend) for name, weight in model.state_dict().items()}
+        )
+    return model
 
 
 def model_card(metrics: dict[str, Any], table: str) -> str:
