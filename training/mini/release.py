@@ -86,7 +86,7 @@ def write(trainer: "Trainer", tokenizer: "Tokenizer", out: Path, start: Start) -
         "gguf": fidelity,
         "table": [result.as_json() for result in results],
     }
-    write_text(out / "README.md", model_card(metrics, evaluate.table(results)))
+    write_text(out / "README.md", model_card(metrics, evaluate.table(results), trainer.recipe.blend))
     card = Card(
         kind="model",
         id=f"mini-{sha256_of(out / GGUF)[:8]}",
@@ -115,12 +115,14 @@ def released(trainer: "Trainer") -> "LlamaForCausalLM":
     return model
 
 
-def model_card(metrics: dict[str, Any], table: str) -> str:
+def model_card(metrics: dict[str, Any], table: str, blend: float) -> str:
     """README.md: what the model is, what it is not, what was measured."""
     gguf, learned, millions = metrics["gguf"], metrics["learned"], metrics["parameters"] / 1e6
     went_on = ""
     if learned["base"]:
-        went_on = f"The last {metrics['tokens'] / 1e6:.1f} million went on from {learned['base']}. "
+        went_on = f"The last {metrics['tokens'] / 1e6:.1f} million went on from {learned['base']}"
+        went_on += f"; of what they changed, {blend:.0%} is here" if blend != 1 else ""
+        went_on += ". "
     return f"""\
 ---
 license: {LICENSE}

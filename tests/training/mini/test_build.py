@@ -202,6 +202,18 @@ def test_a_build_on_a_base_says_what_it_began_with() -> None:
     assert release.start_of(RECIPE).tokens == 0
 
 
+@pytest.mark.parametrize("blend", [1.0, 0.5, 0.0])
+def test_what_is_released_lies_between_what_was_learned_and_the_base(blend: float) -> None:
+    recipe = replace(RECIPE, base=str(OUT), blend=blend)
+    trainer = new_trainer(recipe, tokenizer_of(recipe), compiled=False)
+    with torch.no_grad():
+        trainer.average.model.norm.weight += 1.0
+    base = load_file(OUT / "model.safetensors")["model.norm.weight"].float()
+    weight = release.released(trainer).model.norm.weight
+    assert torch.allclose(weight, base + blend)
+    assert fingerprint_of(recipe) == fingerprint_of(replace(recipe, blend=0.3))
+
+
 def test_a_folder_without_a_tokenizer_is_no_base(tmp_path: Path) -> None:
     with pytest.raises(BacktalkError, match=r"holds no tokenizer\.json"):
         tokenizer_of(replace(RECIPE, base=str(tmp_path)))
