@@ -5,12 +5,11 @@
     visitor.flag(answer, {"verdict": "bad", "reasons": ["outdated"], "correction": "Within 60 days."})
 
 Each visitor enters with a key of its own and so is a contributor of its own. What the chat refuses is raised
-as BacktalkError with the chat's own sentence. A chat in the same process (anything with `run`, `ask` and
-`consent_version`) serves as well as one behind an address.
+as BacktalkError with the chat's own sentence. A chat in the same process (anything with `run` and `ask`)
+serves as well as one behind an address.
 """
 
 import json
-import re
 import secrets
 import time
 import urllib.error
@@ -18,7 +17,6 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any, Protocol
 
 from backtalk.errors import BacktalkError, NetworkError
@@ -27,17 +25,11 @@ Json = dict[str, Any]
 
 PATIENCE_SECONDS = 120.0
 BETWEEN_TRIES_SECONDS = 0.02
-CONSENT_VERSION = re.compile(rb"consent_version\W+(\w+)")  # in JSON, inside JSON or not
 WHOLE = "flag+thread"  # the consent under which the turns before a flagged answer may be kept
 
 
 class Chat(Protocol):
     """What a visitor needs of a chat."""
-
-    @property
-    def consent_version(self) -> str:
-        """The id of the consent text that the page shows today."""
-        ...
 
     def run(self, name: str, request: Json) -> Json:
         """The answer of an endpoint that answers at once."""
@@ -53,13 +45,6 @@ class Server:
 
     def __init__(self, address: str) -> None:
         self.address = address
-
-    @cached_property
-    def consent_version(self) -> str:
-        found = CONSENT_VERSION.search(self._get("/"))
-        if not found:
-            raise NetworkError(f"The page at {self.address} names no consent. Is it a chat of Backtalk?")
-        return found[1].decode()
 
     def run(self, name: str, request: Json) -> Json:
         return self._post(f"run/{name}", request)["data"][0]
@@ -92,10 +77,6 @@ class Server:
                 return state
             time.sleep(BETWEEN_TRIES_SECONDS)
         raise NetworkError(f"The chat at {self.address} was not ready after {seconds:g} seconds.")
-
-    def _get(self, path: str) -> bytes:
-        with self._open(f"{self.address}{path}") as answer:
-            return answer.read()
 
     def _post(self, path: str, request: Json) -> Any:
         body, head = json.dumps({"data": [request]}).encode(), {"Content-Type": "application/json"}
@@ -139,7 +120,8 @@ class Visitor:
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
-        self._token = self._run("enter", {})["visitor"]
+        entered = self._run("enter", {})
+        self._token, self._consent_version = entered["visitor"], entered["consent_version"]
 
     def ask(self, question: str, before: Answered | None = None, **controls: Any) -> Answered:
         """Asks in a new conversation, or goes on in that of `before`; `controls` as the page sends them."""
@@ -177,7 +159,7 @@ class Visitor:
 
     def _consent(self, scope: str) -> Json:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        return {"version": self._chat.consent_version, "scope": scope, "training": True, "at": at}
+        return {"version": self._consent_version, "scope": scope, "training": True, "at": at}
 
     def _run(self, name: str, request: Json) -> Json:
         return _calm(self._chat.run(name, request))

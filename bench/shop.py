@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from app.answering import Desk
-from app.consent import version
 from app.flagging import Flagging
 from app.ui.chat import Chat
 
@@ -24,7 +23,6 @@ class Shop:
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
-        self.consent_version = version()
 
     @staticmethod
     @contextmanager

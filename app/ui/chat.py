@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.answering import READY, Answer, Desk, describe
+from app.consent import version
 from app.conversation import Controls, sent_line, title
 from app.fixes import Fixes
 from app.flagging import Flagging
@@ -68,7 +69,7 @@ class Chat:
             visitor_of(token)
         except TranscriptError:
             token = new_visitor()
-        return {"visitor": token, **self._state()}
+        return {"visitor": token, "consent_version": version(), **self._state()}
 
     @calmly
     def status(self, request: Json) -> Json:

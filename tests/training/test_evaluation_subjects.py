@@ -100,7 +100,7 @@ def test_an_adapter_answers_as_taught_and_its_base_is_found(
     adapter, before = open_subject(str(run)), open_baseline("base", str(run))
     assert {entry["role"] for entry in adapter.inputs} == {"base", "adapter"}
     assert bits(before, few) == pytest.approx(bits(folder, few), abs=1e-3)
-    assert bits(adapter, few) != pytest.approx(bits(folder, few), abs=1e-3)
+    assert bits(adapter, few) != pytest.approx(bits(folder, few), abs=1e-5)  # both by the same arithmetic
 
 
 def test_a_base_that_changed_since_is_refused(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ function draw(consent) {
 function languageChoice() {
   const options = [["", words.language_system], ...Object.entries(languages)];
   const box = h("select", { onchange: () => { store.language.write(box.value); location.reload(); } },
-    ...options.map(([tag, name]) => h("option", { value: tag, lang: tag || undefined, selected: tag === store.language.read() }, name)));
+    ...options.map(([tag, name]) => h("option", { value: tag, ...(tag && { lang: tag }), selected: tag === store.language.read() }, name)));
   return h("label", { class: "field" }, h("span", {}, words.language), box);
 }
 

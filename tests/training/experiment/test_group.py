@@ -41,6 +41,9 @@ def test_a_configuration_that_changes_groups_ends_as_in_one_process(
     begun = Group(job)
     news = [advanced(begun, Task(configuration))]
     begun.leave()
+    written_down = Points(folder)
+    for point in news[0].points:
+        written_down.add(point)
     other = Group(job)
     news.append(advanced(other, Task(configuration)))
     while news[-1].standing != "finished":
