@@ -8,7 +8,7 @@ what a reader accepts and which texts are masked.
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -151,17 +151,22 @@ def read(record: type, row: Any, where: str, faults: list[str]) -> Any:
     if not isinstance(row, Mapping):
         faults.append(f"{where or 'the event'} is {_what(row)} (wanted an object)")
         return None
-    columns = {column.name: column for column in dataclasses.fields(record)}
+    readers = _readers(record)
     prefix = f"{where}." if where else ""
-    for name in sorted(str(name)[:40] for name in row.keys() - columns.keys())[:MOST_FAULTS]:
-        faults.append(f"{prefix}{name!r} is not a column{nearest(name, columns).rstrip('?')}")
-    faults += [f"{prefix}{name} is missing" for name in columns if name not in row]
+    if row.keys() != readers.keys():
+        faults += _wrong_names(row, list(readers), prefix)
     values = {
-        name: _value(kinds(record)[name], row[name], column.metadata, prefix + name, faults)
-        for name, column in columns.items()
+        name: read_value(row[name], prefix + name, faults)
+        for name, read_value in readers.items()
         if name in row
     }
     return None if faults else record(**values)
+
+
+def _wrong_names(row: Mapping[str, Any], columns: list[str], prefix: str) -> Iterator[str]:
+    for name in sorted(str(name)[:40] for name in row.keys() - set(columns))[:MOST_FAULTS]:
+        yield f"{prefix}{name!r} is not a column{nearest(name, columns).rstrip('?')}"
+    yield from (f"{prefix}{name} is missing" for name in columns if name not in row)
 
 
 def map_texts(record: Any, change: Callable[[str, str], str], where: str = "") -> Any:
@@ -178,53 +183,87 @@ def map_texts(record: Any, change: Callable[[str, str], str], where: str = "") -
     return dataclasses.replace(record, **changed)
 
 
-def _value(kind: Any, value: Any, rule: Mapping[str, Any], where: str, faults: list[str]) -> Any:
+Reader = Callable[[Any, str, list[str]], Any]
+"""Takes a value, where it stands, and the faults found so far; gives what the record holds of it."""
+
+
+@cache
+def _readers(record: type) -> dict[str, Reader]:
+    """What reads each column: decided once, since a set is read from a million rows."""
+    return {
+        column.name: _reader(kinds(record)[column.name], column.metadata)
+        for column in dataclasses.fields(record)
+    }
+
+
+def _reader(kind: Any, rule: Mapping[str, Any]) -> Reader:
     if "packed" in rule:
-        return _unpack(kind, value, where, faults)
+        return lambda value, where, faults: _unpack(kind, value, where, faults)
     if get_origin(kind) is tuple:
-        return _items(get_args(kind)[0], value, rule, where, faults)
+        return _list_reader(_reader(get_args(kind)[0], rule), rule["items"])
     if dataclasses.is_dataclass(kind):
-        return read(kind, value, where, faults)  # type: ignore[arg-type]
-    fault = CHECKS[kind](value, rule)
-    if fault:
-        faults.append(f"{where} {fault}")
-    return float(value) if kind is float and not fault else value
+        return lambda value, where, faults: read(kind, value, where, faults)  # type: ignore[arg-type]
+    return _atom_reader(CHECKS[kind](rule), float if kind is float else None)
 
 
-def _items(kind: Any, value: Any, rule: Mapping[str, Any], where: str, faults: list[str]) -> Any:
-    if not isinstance(value, list):
-        faults.append(f"{where} is {_what(value)} (wanted a list)")
-    elif len(value) > rule["items"]:
-        faults.append(f"{where} has {len(value)} items (at most {rule['items']})")
-    else:
-        return tuple(_value(kind, item, rule, f"{where}[{n}]", faults) for n, item in enumerate(value))
-    return ()
+def _atom_reader(fault_of: Callable[[Any], str], change: Callable[[Any], Any] | None) -> Reader:
+    def read_atom(value: Any, where: str, faults: list[str]) -> Any:
+        if fault := fault_of(value):
+            faults.append(f"{where} {fault}")
+            return value
+        return change(value) if change else value
+
+    return read_atom
 
 
-def _text_fault(value: Any, rule: Mapping[str, Any]) -> str:
-    if not isinstance(value, str):
-        return f"is {_what(value)} (wanted text)"
-    if len(value) > rule["limit"]:
-        return f"has {len(value)} characters (at most {rule['limit']})"
-    if UNCLEAN.search(value):
-        return "holds a null byte or half a character (neither can be stored)"
-    if rule["one_of"] and value not in rule["one_of"]:
-        return f"is {value[:40]!r} (wanted {', '.join(word or 'empty' for word in rule['one_of'])})"
-    if rule["name"] and not NAME.fullmatch(value):
-        return f"is {value[:40]!r} (wanted letters, digits and . _ : / + @ = - only)"
-    return ""
+def _list_reader(read_item: Reader, most: int) -> Reader:
+    def read_list(value: Any, where: str, faults: list[str]) -> Any:
+        if not isinstance(value, list):
+            faults.append(f"{where} is {_what(value)} (wanted a list)")
+        elif len(value) > most:
+            faults.append(f"{where} has {len(value)} items (at most {most})")
+        else:
+            return tuple([read_item(item, f"{where}[{n}]", faults) for n, item in enumerate(value)])
+        return ()
+
+    return read_list
 
 
-def _count_fault(value: Any, rule: Mapping[str, Any]) -> str:
-    if not isinstance(value, int) or isinstance(value, bool):
-        return f"is {_what(value)} (wanted a whole number)"
-    return _range_fault(value, rule)
+def _text_check(rule: Mapping[str, Any]) -> Callable[[Any], str]:
+    limit, one_of, is_name = rule["limit"], rule["one_of"], rule["name"]
+
+    def fault(value: Any) -> str:
+        if not isinstance(value, str):
+            return f"is {_what(value)} (wanted text)"
+        if len(value) > limit:
+            return f"has {len(value)} characters (at most {limit})"
+        if "\0" in value if value.isascii() else UNCLEAN.search(value):
+            return "holds a null byte or half a character (neither can be stored)"
+        if one_of and value not in one_of:
+            return f"is {value[:40]!r} (wanted {', '.join(word or 'empty' for word in one_of)})"
+        if is_name and not NAME.fullmatch(value):
+            return f"is {value[:40]!r} (wanted letters, digits and . _ : / + @ = - only)"
+        return ""
+
+    return fault
 
 
-def _number_fault(value: Any, rule: Mapping[str, Any]) -> str:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return f"is {_what(value)} (wanted a number)"
-    return _range_fault(value, rule)
+def _count_check(rule: Mapping[str, Any]) -> Callable[[Any], str]:
+    def fault(value: Any) -> str:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return f"is {_what(value)} (wanted a whole number)"
+        return _range_fault(value, rule)
+
+    return fault
+
+
+def _number_check(rule: Mapping[str, Any]) -> Callable[[Any], str]:
+    def fault(value: Any) -> str:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return f"is {_what(value)} (wanted a number)"
+        return _range_fault(value, rule)
+
+    return fault
 
 
 def _range_fault(value: float, rule: Mapping[str, Any]) -> str:
@@ -232,16 +271,17 @@ def _range_fault(value: float, rule: Mapping[str, Any]) -> str:
     return "" if inside else f"is out of range (wanted {rule['least']} to {rule['most']})"
 
 
-def _flag_fault(value: Any, rule: Mapping[str, Any]) -> str:
-    return "" if isinstance(value, bool) else f"is {_what(value)} (wanted true or false)"
+def _flag_check(_rule: Mapping[str, Any]) -> Callable[[Any], str]:
+    return lambda value: "" if isinstance(value, bool) else f"is {_what(value)} (wanted true or false)"
 
 
-CHECKS: dict[Any, Callable[[Any, Mapping[str, Any]], str]] = {
-    str: _text_fault,
-    int: _count_fault,
-    float: _number_fault,
-    bool: _flag_fault,
+CHECKS: dict[Any, Callable[[Mapping[str, Any]], Callable[[Any], str]]] = {
+    str: _text_check,
+    int: _count_check,
+    float: _number_check,
+    bool: _flag_check,
 }
+"""By kind: from a column's rule to what is wrong with a value, empty where nothing is."""
 
 
 def _what(value: Any) -> str:

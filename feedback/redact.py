@@ -10,13 +10,15 @@ before it say what it is.
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from backtalk.files import canonical_json
 from feedback.columns import clean, map_texts
-from feedback.personal import LONGEST_NAME, NAMEABLE, NAMED_OTHERWISE, RULES
+from feedback.personal import LONGEST_NAME, NAMEABLE, NAMED_OTHERWISE, RULES, Rule
 from feedback.schema import FlagEvent, Redaction, Sent, Shown, well_formed
+
+DIGIT = re.compile("[0-9]")
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,10 @@ def mask(text: str) -> Masked:
     found: Counter[str] = Counter()
     before, text = "", clean(text)
     while before != text:
-        before = text
-        for kind, pattern, part_to_mask in RULES:
-            text = _mask_kind(text, kind, pattern, part_to_mask, found)
+        before, digits = text, len(DIGIT.findall(text))
+        for rule in RULES:
+            if digits >= rule.digits and rule.mark in text:
+                text = _mask_kind(text, rule, found)
     return Masked(text, dict(found))
 
 
@@ -77,13 +80,14 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _mask_kind(
-    text: str, kind: str, pattern: re.Pattern[str], part_to_mask: Callable[[str], int], found: Counter[str]
-) -> str:
+def _mask_kind(text: str, rule: Rule, found: Counter[str]) -> str:
+    kind, pattern = rule.kind, rule.pattern
     parts, kept_from, look_from = [], 0, 0
     while match := pattern.search(text, look_from):
         start, end = match.span("hit" if "hit" in pattern.groupindex else 0)
-        length = 0 if kind in NAMEABLE and _is_named_otherwise(text, start) else part_to_mask(text[start:end])
+        length = (
+            0 if kind in NAMEABLE and _is_named_otherwise(text, start) else rule.part_to_mask(text[start:end])
+        )
         if length:
             found[kind] += 1
             parts += [text[kept_from:start], f"[{kind}]"]

@@ -17,7 +17,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -265,7 +265,7 @@ def now() -> str:
 
 def content_hash(event: FlagEvent) -> str:
     """SHA-256 of the canonical row without this column; of masked text, since events are masked before."""
-    return hashlib.sha256(canonical_json(plain(replace(event, content_hash="")))).hexdigest()
+    return hashlib.sha256(canonical_json({**plain(event), "content_hash": ""})).hexdigest()
 
 
 def to_row(event: FlagEvent) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from feedback.curate import agreement, controls
 from feedback.curate.agreement import ACCEPTED, AGREED, INCLUDED, NEW
 from feedback.curate.candidate import Candidate
 from feedback.curate.curated import Curated, Fates, write_set
-from feedback.curate.gather import Gathered, add_sources, gather
+from feedback.curate.gather import Gathered, add_sources, gather, nothing_thrown_away
 from feedback.curate.mend import corrections, mended
 from feedback.curate.replay import Replay, Stands, read_replay, saying, wanted
 from feedback.curate.routes import teach
@@ -78,7 +78,8 @@ def main(argv: list[str]) -> int:
     parser.add_json()
     args = parser.parse_args(argv)
     settings = from_sources(Curation, flags=vars(args))
-    folder, card = curate(settings, args.sources or _at_home(), args.replay_from, args.tokenizer)
+    with nothing_thrown_away():
+        folder, card = curate(settings, args.sources or _at_home(), args.replay_from, args.tokenizer)
     for line in _told(folder, card):
         print(line)
     if args.json:
