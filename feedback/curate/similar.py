@@ -12,6 +12,7 @@ MinHash only proposes pairs; each is then compared in full, so what is called ne
 import re
 import unicodedata
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from rensa import RMinHash, RMinHashLSH  # type: ignore[import-untyped]
@@ -43,14 +44,14 @@ class Likeness:
     def add(self, place: int, text: Text) -> None:
         """Remembers the text under this place."""
         self._texts[place] = text
-        self._places.insert(place, _sketch(text))
+        self._places.insert(place, _sketch(text.words))
 
     def near(self, text: Text, among: Callable[[int], bool] = lambda place: True) -> Iterator[int]:
         """The places of the remembered texts that are near, lowest first, compared one by one as asked.
 
         Where `among` says no to a place, its text is not compared.
         """
-        proposed = sorted(self._places.query(_sketch(text)))
+        proposed = sorted(self._places.query(_sketch(text.words)))
         return (place for place in proposed if among(place) and are_near(text, self._texts[place]))
 
 
@@ -123,7 +124,8 @@ class Sets:
         self._above[high] = low
 
 
-def _sketch(text: Text) -> RMinHash:
+@lru_cache(maxsize=64)  # a text is looked for, and then remembered
+def _sketch(words: str) -> RMinHash:
     sketch = RMinHash(HASHES, SEED)
-    sketch.update(list(pairs(text.words)))
+    sketch.update(list(pairs(words)))
     return sketch
