@@ -9,6 +9,7 @@ from __future__ import annotations  # llama_cpp names its handles for type check
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -68,18 +69,24 @@ class Worker:
         with self._door:
             if self._closing:
                 raise ModelError("This model is not served any more. Ask again.")
-            staying = sum(not other.cancelled.is_set() for other in self._inside)
+            inside = [other for other in self._inside if not other.cancelled.is_set()]
+            staying = len(inside)
             if staying >= self._limits.queue + self._limits.live:
                 self._metrics.refused += 1
                 raise BusyError(
                     f"{self._limits.queue} questions are waiting already, and no more may. "
                     f"Ask again in {self._wait(1):.0f} seconds."
                 )
-            if (ahead := staying - self._limits.live) >= 0:
-                stream.place = Place(ahead + 1, self._wait(ahead + 1))
+            if (ahead := staying - self._limits.live) >= 0 or self._has_enough(stream.visitor, inside):
+                stream.place = Place(max(ahead, 0) + 1, self._wait(max(ahead, 0) + 1))
             self._inside.add(stream)
             self._metrics.asked += 1
         self._arrivals.put(stream)
+
+    def _has_enough(self, visitor: str, inside: Sequence[LlamaStream]) -> bool:
+        """Whether this visitor is answered as often at once as one may be; a further question waits."""
+        own = sum(other.visitor == visitor for other in inside)
+        return bool(visitor) and own >= self._limits.per_visitor
 
     def metrics(self) -> Metrics:
         """A copy of the numbers as they are now."""

@@ -193,6 +193,18 @@ def test_one_visitor_does_not_take_every_place(small: Engine) -> None:
         stream.cancel()
 
 
+def test_who_asks_more_at_once_than_one_may_knows_the_place_in_line() -> None:
+    with closing(load(resolve("mini"), context=512, limits=Limits(live=4))) as engine:
+        streams = [ask(engine, say("hello"), ENDLESS, visitor="ada") for _ in range(3)]
+        assert [bool(stream.place and stream.place.position == 1) for stream in streams] == [
+            False,
+            False,
+            True,
+        ]
+        for stream in streams:
+            stream.cancel()
+
+
 def test_an_answer_that_takes_too_long_ends_and_says_so() -> None:
     limits = Limits(live=1, answer_seconds=0.0)
     with closing(load(resolve("mini"), context=512, limits=limits)) as engine:
