@@ -10,23 +10,21 @@ everything else, so it survives a restart and holds on every replica. What was a
 under another secret or on another kind of server is nobody.
 """
 
-import base64
 import getpass
 import hmac
-import json
 import secrets
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any
 
-from cryptography.fernet import Fernet, InvalidToken
 from starlette.requests import cookie_parser
 
 from app.maintainers import Maintainers
-from backtalk.home import secret
+from app.seal import seal, unseal
+from backtalk.errors import TranscriptError
 
-PURPOSE = b"backtalk account 1\n"  # the secret signs other things too; a seal holds for one purpose
+PERSON, STATE = "sign-in", "way to the Hub"  # what is sealed for: one is not taken for the other
 SECONDS = 8 * 3600  # as long as the Hub's own token lasts
 SIGN_OUTS_KEPT = 1000
 LINK, HUB = "link", "hub"  # how somebody came in: with the link of this machine, or from the Hub
@@ -75,13 +73,10 @@ class Accounts:
 
     def person(self, cookies: str) -> Person | None:
         """Whoever the header `Cookie` names; None for nobody."""
-        value = cookie_value(cookies, self.cookie_name)
-        told = unseal(value, b"person", SECONDS) if value else None
-        if told is None:
-            return None
         try:
+            told = unseal(PERSON, "", cookie_value(cookies, self.cookie_name), SECONDS)
             person = Person(**{**told, "organisations": tuple(told["organisations"])})
-        except (KeyError, TypeError):  # sealed by another release
+        except (TranscriptError, KeyError, TypeError):  # altered, expired, or sealed by another release
             return None
         is_from_here = person.way == (HUB if self.link is None else LINK)
         return person if is_from_here and person.id not in self._ended else None
@@ -103,7 +98,7 @@ class Accounts:
 
     def cookie(self, person: Person) -> str:
         """The header Set-Cookie that signs somebody in."""
-        return self.set_cookie(self.cookie_name, seal(asdict(person), b"person"), SECONDS)
+        return self.set_cookie(self.cookie_name, seal(PERSON, "", asdict(person)), SECONDS)
 
     def no_cookie(self) -> str:
         """The one that signs them out."""
@@ -119,19 +114,6 @@ class Accounts:
         return f"__Host-{name}" if self._framed else name
 
 
-def seal(value: dict[str, Any], purpose: bytes) -> str:
-    """A value that only this server can read again, and nobody can change."""
-    return _box(purpose).encrypt(json.dumps(value).encode()).decode()
-
-
-def unseal(sealed: str, purpose: bytes, seconds: int) -> dict[str, Any] | None:
-    """The value again; None for what was not sealed here, for this purpose, or longer ago than `seconds`."""
-    try:
-        return json.loads(_box(purpose).decrypt(sealed, ttl=seconds))
-    except (InvalidToken, ValueError):
-        return None
-
-
 def cookie_value(cookies: str, name: str) -> str:
     """A cookie's value in the header `Cookie`; "" where it is not there."""
     return cookie_parser(cookies).get(name, "")
@@ -143,7 +125,3 @@ def own_name() -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container's user has a number and no name
         return SOMEBODY
-
-
-def _box(purpose: bytes) -> Fernet:
-    return Fernet(base64.urlsafe_b64encode(hmac.new(secret(), PURPOSE + purpose, "sha256").digest()))

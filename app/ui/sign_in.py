@@ -20,11 +20,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.accounts import HUB, LINK, Accounts, Person, cookie_value, own_name, seal, unseal
+from app.accounts import HUB, LINK, STATE, Accounts, Person, cookie_value, own_name
 from app.actions import record
 from app.oauth import CALLBACK, HubSignIn, SignInError
+from app.seal import seal, unseal
 from app.ui.endpoint import MAINTAINER, VISITOR
-from backtalk.errors import NetworkError
+from backtalk.errors import NetworkError, TranscriptError
 
 LOGIN = "/login/huggingface"
 STATE_SECONDS = 600  # to sign in at the Hub and be back
@@ -102,7 +103,7 @@ class SignIn:
             address, kept = await self._hub.leave(request)
         except SignInError:
             return RedirectResponse(FAILED, 303)
-        cookie = accounts.set_cookie(accounts.state_name, seal(kept, b"state"), STATE_SECONDS)
+        cookie = accounts.set_cookie(accounts.state_name, seal(STATE, "", kept), STATE_SECONDS)
         return _with_cookie(RedirectResponse(address, 303), cookie)
 
     async def _come_back(self, request: Request) -> Response:
@@ -110,8 +111,8 @@ class SignIn:
         accounts = self._accounts
         sealed = cookie_value(request.headers.get("cookie", ""), accounts.state_name)
         try:
-            known = await self._hub.come_back(request, unseal(sealed, b"state", STATE_SECONDS) or {})
-        except SignInError:
+            known = await self._hub.come_back(request, unseal(STATE, "", sealed, STATE_SECONDS))
+        except (SignInError, TranscriptError):
             return RedirectResponse(FAILED, 303)
         shared = tuple(sorted(accounts.maintainers.shared(known.organisations)))
         person = Person(known.name, HUB, known.token, shared)

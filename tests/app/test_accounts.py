@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from app.accounts import HUB, LINK, SECONDS, Accounts, Link, Person, own_name, seal, unseal
+from app.accounts import HUB, LINK, PERSON, SECONDS, STATE, Accounts, Link, Person, own_name
 from app.actions import actions_file, record
 from app.maintainers import Maintainers, maintainers
-from backtalk.errors import WordsError
+from app.seal import seal, unseal
+from backtalk.errors import TranscriptError, WordsError
 
 
 def here() -> Accounts:
@@ -59,14 +60,16 @@ def test_a_forged_cookie_is_nobody(change: str) -> None:
         "cut": value[:-8],
         "empty": "",
         "json": json.dumps({"name": "anna", "way": "link", "role": "maintainer"}),
-        "visitor": seal({"name": "anna", "way": LINK, "token": "", "organisations": [], "id": "x"}, b"state"),
+        "visitor": seal(
+            STATE, "", {"name": "anna", "way": LINK, "token": "", "organisations": [], "id": "x"}
+        ),
     }[change]
     assert accounts.person(f"{name}={forged}") is None
 
 
 def test_a_cookie_of_another_release_is_nobody() -> None:
     accounts = here()
-    cookie = accounts.set_cookie(accounts.cookie_name, seal({"user": "anna"}, b"person"), 60)
+    cookie = accounts.set_cookie(accounts.cookie_name, seal(PERSON, "", {"user": "anna"}), 60)
     assert accounts.person(sent(cookie)) is None
 
 
@@ -110,9 +113,10 @@ def test_the_link_works_once_and_then_there_is_another() -> None:
 
 
 def test_what_is_sealed_for_one_purpose_opens_for_no_other() -> None:
-    sealed = seal({"nonce": "n"}, b"state")
-    assert unseal(sealed, b"state", 60) == {"nonce": "n"}
-    assert unseal(sealed, b"person", 60) is None
+    sealed = seal(STATE, "", {"nonce": "n"})
+    assert unseal(STATE, "", sealed, 60) == {"nonce": "n"}
+    with pytest.raises(TranscriptError):
+        unseal(PERSON, "", sealed, 60)
 
 
 def test_a_user_without_a_name_is_called_maintainer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.accounts import HUB, LINK, Accounts, Link, Person, seal
+from app.accounts import HUB, LINK, PERSON, STATE, Accounts, Link, Person
 from app.maintainers import Maintainers
+from app.seal import seal
 from app.ui.door import MAINTAINERS_ONLY, Door
 from app.ui.endpoint import ROLES
 from app.ui.page import endpoints_of
@@ -68,8 +69,8 @@ def forged(how: str) -> str:
         "plain": f"{name}=maintainer",
         "as JSON": f"{name}={json.dumps(told)}",
         "unsigned": f"{name}=gAAAAA{'A' * 200}",
-        "for another purpose": f"{name}={seal(told, b'state')}",
-        "of a Space": f"__Host-{name}={seal(told, b'person')}",
+        "for another purpose": f"{name}={seal(STATE, '', told)}",
+        "of a Space": f"__Host-{name}={seal(PERSON, '', told)}",
         "of the Hub": Accounts(Maintainers(), Link()).cookie(Person("eve", HUB)).partition(";")[0],
     }
     return headers[how]
