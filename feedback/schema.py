@@ -250,12 +250,15 @@ def flag_id(contributor: str, message_id: str) -> str:
 
 
 def new_event_id() -> str:
-    """A UUID of version 7: unique, and sorted by time (Python brings it only from 3.14 on)."""
-    moment = (time.time_ns() // 1_000_000) << 80
-    noise = int.from_bytes(os.urandom(10))
-    version_and_variant = (7 << 76) | (2 << 62)
-    mask = ~((0xF << 76) | (3 << 62))
-    return str(uuid.UUID(int=moment | (noise & mask) | version_and_variant))
+    """A UUID of version 7: unique, and sorted by time (Python brings it only from 3.14 on).
+
+    Its twelve bits after the milliseconds are their fraction (RFC 9562, 6.2, method 3), so that what one
+    process makes within a millisecond is sorted, too.
+    """
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    fraction = (rest << 12) // 1_000_000
+    noise = int.from_bytes(os.urandom(8)) >> 2
+    return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | noise))
 
 
 def now() -> str:

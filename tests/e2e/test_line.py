@@ -53,13 +53,12 @@ def test_a_visitor_in_line_sees_the_place_and_is_answered_when_others_go_away(
 ) -> None:
     monkeypatch.setenv("BACKTALK_API_KEY", KEY)
     server = new_server("--metrics", "--model", str(slow_model))
-    chat = open_chat(server)
+    chat, impatient = open_chat(server), open_chat(server)  # before: the programs' answers end some day
     chat.set("Maximum length", 16)
     with ThreadPoolExecutor(Limits.live) as several:  # one after another, the first might be over too soon
         programs = list(several.map(begun, [server.port] * Limits.live))
     chat.begin("Hello?")
     expect(chat.page.locator(".pending .line")).to_contain_text("You are number 1 in line")
-    impatient = open_chat(server)
     impatient.begin("Hello?")
     expect(impatient.page.locator(".pending .line")).to_contain_text("You are number 2 in line")
     impatient.page.close()

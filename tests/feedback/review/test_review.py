@@ -31,9 +31,8 @@ def typed(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
 
 
 def states() -> list[str]:
-    return [
-        review.state for review in sorted(Decisions.at_home().standing().values(), key=lambda one: one.at)
-    ]
+    standing = Decisions.at_home().standing().values()
+    return [review.state for review in sorted(standing, key=lambda one: (one.at, one.review_id))]
 
 
 def test_one_key_decides_and_the_end_of_input_is_a_farewell(
