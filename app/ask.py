@@ -10,8 +10,8 @@ from contextlib import closing
 from dataclasses import asdict
 from types import FrameType
 
-from app.answering import describe
-from app.conversation import LONGEST_MESSAGE, Controls, checked_text
+from app.desk.answering import describe
+from app.desk.conversation import LONGEST_MESSAGE, Controls, checked_text
 from backtalk.engine import Stream, load
 from backtalk.errors import WordsError
 from backtalk.models import resolve

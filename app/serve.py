@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from app.key import Key, read_key
+from app.access.key import Key, read_key
 from app.settings import Settings
 from backtalk.config import add_flags, from_sources
 from backtalk.errors import WordsError
@@ -29,9 +29,9 @@ from backtalk.verb import Parser
 if TYPE_CHECKING:
     import uvicorn
 
-    from app.answering import Desk
-    from app.beside import Beside
-    from app.follow import Follower
+    from app.desk.answering import Desk
+    from app.desk.follow import Follower
+    from app.programs.beside import Beside
     from app.ui.sign_in import SignIn
     from app.ui.views import Views
     from backtalk.engine import Engine
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
 
 def serve(settings: Settings) -> int:
     """Serves until a signal; returns the exit code."""
-    from app.answering import Desk
+    from app.desk.answering import Desk
     from app.ui.waiting import WaitingRoom
     from app.ui.words import read_words
 
@@ -97,8 +97,8 @@ def open_views(desk: "Desk", settings: Settings, key: Key | None) -> "tuple[View
     """The tabs at a desk, and what is served beside the page; what they import takes seconds, which is why
     that is done here.
     """
-    from app.beside import beside_page
-    from app.flagging import Flagging
+    from app.flags.flagging import Flagging
+    from app.programs.beside import beside_page
     from app.ui.views import open_views
 
     flagging = Flagging.at_home().start_sending()
@@ -107,9 +107,9 @@ def open_views(desk: "Desk", settings: Settings, key: Key | None) -> "tuple[View
 
 def open_sign_in(settings: Settings) -> "SignIn":
     """Who may sign in: on a Space with the Hub's accounts, elsewhere whoever reads the link here."""
-    from app.accounts import Accounts, Link
-    from app.maintainers import maintainers
-    from app.oauth import hub_sign_in
+    from app.access.accounts import Accounts, Link
+    from app.access.maintainers import maintainers
+    from app.access.oauth import hub_sign_in
     from app.ui.sign_in import SignIn
     from backtalk.home import on_space
 
@@ -132,7 +132,7 @@ def open_sign_in(settings: Settings) -> "SignIn":
 
 def follow(desk: "Desk", settings: Settings) -> "Follower | None":
     """Takes over what is promoted while the chat runs; None where --model names one file for good."""
-    from app.follow import Follower
+    from app.desk.follow import Follower
     from backtalk.promoted import pointer_of
 
     pointer = pointer_of(settings.model)

@@ -9,7 +9,7 @@ otherwise: whoever reaches it may stop a configuration.
 
 import os
 
-from app.experiments import names
+from app.maintain.watching import names
 from backtalk.errors import WordsError, nearest
 from backtalk.verb import Parser
 

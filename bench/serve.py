@@ -145,7 +145,8 @@ def seconds_of(command: list[str]) -> float:
 
 def import_app() -> dict[str, Any]:
     code = (
-        "import sys, time; t = time.perf_counter(); import app, app.serve, app.answering, app.flagging; "
+        "import sys, time; t = time.perf_counter(); import app.serve; "
+        "import app.desk.answering, app.flags.flagging; "
         "print(time.perf_counter() - t, sum(name.partition('.')[0] == 'torch' for name in sys.modules))"
     )
     seconds, modules = subprocess.check_output([sys.executable, "-c", code], text=True).split()

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from app.answering import Desk
-from app.flagging import Flagging
+from app.desk.answering import Desk
+from app.flags.flagging import Flagging
 from app.ui.chat import Chat
 
 Json = dict[str, Any]

@@ -3,7 +3,7 @@
     look("samsum-0123abcd")                                table, points of the curves, a sentence
     ask(maintainer, Asked("stop", "samsum-0123abcd", "c3"))      what `backtalk experiment stop` said
 
-Read by app/experiments.py from the files that the experiment writes; asked by the verb as a process.
+Read by app/maintain/watching.py from the files that the experiment writes; asked by the verb as a process.
 """
 
 import re
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from app import experiments
+from app.maintain import watching
 from app.maintain.maintainer import Maintainer
 from backtalk.errors import BacktalkError, WordsError
 from backtalk.files import read_json
@@ -37,7 +37,7 @@ class Asked:
 
 def look(name: str) -> Json:
     """The experiment of that name, or the one that was written to last; empty where there is none."""
-    known = experiments.names()
+    known = watching.names()
     chosen = name if name in known else next(iter(known), "")
     if not chosen:
         return {"names": [], "name": "", "told": "", "rows": [], "curves": {}}
@@ -51,7 +51,7 @@ def look(name: str) -> Json:
         "told": str(state["more"].get("conclusion", "")),
         "first": state["first_comparison"],
         "rows": [{key: row[key] for key in shown} for row in rows],
-        "curves": experiments.curves(chosen),
+        "curves": watching.curves(chosen),
     }
 
 
@@ -59,9 +59,9 @@ def ask(maintainer: Maintainer, asked: Asked) -> str:
     """Asks; returns what the verb said. Raises BacktalkError where it refused."""
     if asked.action not in ACTIONS:
         raise WordsError(f"There is no such thing to ask as '{asked.action[:40]}'.")
-    if asked.experiment not in experiments.names():
+    if asked.experiment not in watching.names():
         raise WordsError("That experiment is not here any more. Choose another one.")
-    if asked.configuration not in experiments.look(asked.experiment).configurations:
+    if asked.configuration not in watching.look(asked.experiment).configurations:
         raise WordsError("The experiment has no such configuration. Choose one of the table.")
     words = [asked.action, asked.experiment, asked.configuration, f"--by={maintainer.name}", *_changes(asked)]
     said = maintainer.run(["experiment", *words], ASK_SECONDS)

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from app.desk.serving import NAME as SERVING
 from app.maintain.maintainer import Maintainer
-from app.serving import NAME as SERVING
 from backtalk import hub
 from backtalk.card import NAME as CARD
 from backtalk.card import read_card

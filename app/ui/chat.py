@@ -16,13 +16,13 @@ Promise: only `ask` waits in the queue; a fault comes back as {"error": one sent
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from app.answering import READY, Answer, Desk, describe
-from app.consent import version
-from app.conversation import Controls, sent_line, title
-from app.fixes import Fixes
-from app.flagging import Flagging
-from app.transcript import Message, conversation_id, new_visitor, verify
-from app.transcript import visitor as visitor_of
+from app.desk.answering import READY, Answer, Desk, describe
+from app.desk.conversation import Controls, sent_line, title
+from app.desk.transcript import Message, conversation_id, new_visitor, verify
+from app.desk.transcript import visitor as visitor_of
+from app.flags.consent import version
+from app.flags.fixes import Fixes
+from app.flags.flagging import Flagging
 from app.ui.endpoint import Json, as_object, at_once, calmly, streamed
 from app.ui.markdown import render
 from app.ui.running import Running, request_id

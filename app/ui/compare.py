@@ -12,13 +12,13 @@ Promise: nothing names a model before the vote is on disk.
 import time
 from collections.abc import Iterator
 
-from app.answering import READY, Desk
-from app.compare import Comparing
-from app.contenders import BASE, Contender, chosen, contenders
-from app.conversation import Controls
-from app.flagging import Flagging
-from app.side_desk import SideDesk
-from app.transcript import visitor as visitor_of
+from app.compare.comparing import Comparing
+from app.compare.contenders import BASE, Contender, chosen, contenders
+from app.compare.side_desk import SideDesk
+from app.desk.answering import READY, Desk
+from app.desk.conversation import Controls
+from app.desk.transcript import visitor as visitor_of
+from app.flags.flagging import Flagging
 from app.ui.endpoint import Json, as_object, at_once, calmly, streamed
 from app.ui.markdown import render
 from app.ui.running import Running, request_id

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.accounts import Person
+from app.access.accounts import Person
 from app.ui.endpoint import FROM_THE_DOOR, MAINTAINER, Role
 
 OPEN = {

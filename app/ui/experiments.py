@@ -6,7 +6,7 @@ serve_experiments("127.0.0.1", 7870)     the page alone
 
 import gradio as gr
 
-from app.experiments import HEADS, look, names, tell
+from app.maintain.watching import HEADS, look, names, tell
 
 SECONDS = 2.0  # between two looks at the files
 

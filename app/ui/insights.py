@@ -1,9 +1,9 @@
 """The insights tab: one question, answered to everybody alike.
 
-insights    what do visitors say?     -> counts, shares and times; see app/insights.py
+insights    what do visitors say?     -> counts, shares and times; see app/flags/insights.py
 """
 
-from app.insights import Board
+from app.flags.insights import Board
 from app.ui.endpoint import Json, at_once, calmly
 
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from app.actions import record
 from app.maintain import curation, experiments, models, rounds, running
+from app.maintain.actions import record
 from app.maintain.experiments import Asked
 from app.maintain.maintainer import Maintainer
 from app.maintain.place import place_of, recipes

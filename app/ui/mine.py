@@ -9,10 +9,10 @@
 Promise: the visitor's signed token says whose flags they are, and nothing else does.
 """
 
-from app.answering import READY, Desk
-from app.flagging import Flagging
-from app.mine import PAGE, Mine
-from app.transcript import visitor as visitor_of
+from app.desk.answering import READY, Desk
+from app.desk.transcript import visitor as visitor_of
+from app.flags.flagging import Flagging
+from app.flags.mine import PAGE, Mine
 from app.ui.endpoint import Json, as_object, at_once, calmly
 from backtalk.errors import WordsError
 

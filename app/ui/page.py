@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
-from app.conversation import BOUNDS, LONGEST_MESSAGE, LONGEST_SYSTEM_PROMPT, Controls
+from app.desk.conversation import BOUNDS, LONGEST_MESSAGE, LONGEST_SYSTEM_PROMPT, Controls
 from app.settings import Settings
 from app.ui import words
 from app.ui.chat import ANSWERS_AT_ONCE

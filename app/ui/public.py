@@ -18,14 +18,14 @@ from typing import Any
 
 import gradio as gr
 
-from app.answering import READY, Desk, describe
-from app.consent import version
-from app.conversation import Controls
-from app.flagging import Flagging
-from app.insights import Board
-from app.pace import Pace
-from app.transcript import Message, conversation_id, new_id, new_visitor, verify
-from app.transcript import visitor as visitor_of
+from app.access.pace import Pace
+from app.desk.answering import READY, Desk, describe
+from app.desk.conversation import Controls
+from app.desk.transcript import Message, conversation_id, new_id, new_visitor, verify
+from app.desk.transcript import visitor as visitor_of
+from app.flags.consent import version
+from app.flags.flagging import Flagging
+from app.flags.insights import Board
 from app.ui.words import read_words
 from backtalk.errors import BacktalkError, BusyError, WordsError
 from backtalk.home import on_space

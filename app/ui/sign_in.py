@@ -20,10 +20,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.accounts import HUB, LINK, STATE, Accounts, Person, cookie_value, own_name
-from app.actions import record
-from app.oauth import CALLBACK, HubSignIn, SignInError
-from app.seal import seal, unseal
+from app.access.accounts import HUB, LINK, STATE, Accounts, Person, cookie_value, own_name
+from app.access.oauth import CALLBACK, HubSignIn, SignInError
+from app.access.seal import seal, unseal
+from app.maintain.actions import record
 from app.ui.endpoint import MAINTAINER, VISITOR
 from backtalk.errors import NetworkError, TranscriptError
 

@@ -5,9 +5,9 @@ A view answers the page in app/ui/NAME.py and draws itself in web/NAME.js. A tab
 
 from typing import Protocol
 
-from app.answering import READY, Desk
-from app.flagging import Flagging
-from app.insights import Board
+from app.desk.answering import READY, Desk
+from app.flags.flagging import Flagging
+from app.flags.insights import Board
 from app.settings import Settings
 from app.ui.chat import Chat
 from app.ui.compare import CompareView

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from app.answering import Desk
-from app.conversation import Controls
-from app.transcript import Message, new_id, sign
+from app.desk.answering import Desk
+from app.desk.conversation import Controls
+from app.desk.transcript import Message, new_id, sign
 
 Talk = Callable[..., list[Message]]
 GREEDY = Controls(temperature=0)

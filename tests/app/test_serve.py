@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from app.answering import Desk
+from app.desk.answering import Desk
 from app.serve import address, follow, listen, tell_state
 from app.settings import Settings
 from app.ui.waiting import WaitingRoom

@@ -15,7 +15,7 @@ from app.maintain.maintainer import Maintainer
 from backtalk.errors import WordsError
 from backtalk.files import write_json
 from backtalk.home import home
-from tests.app.test_experiments import written
+from tests.app.maintain.test_watching import written
 
 ADA = Maintainer("ada")
 

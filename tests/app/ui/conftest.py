@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.accounts import LINK, Accounts, Link, Person
-from app.answering import Desk
-from app.beside import beside_page
-from app.flagging import Flagging
-from app.key import Key
-from app.maintainers import Maintainers
+from app.access.accounts import LINK, Accounts, Link, Person
+from app.access.key import Key
+from app.access.maintainers import Maintainers
+from app.desk.answering import Desk
+from app.flags.flagging import Flagging
+from app.programs.beside import beside_page
 from app.settings import Settings
 from app.ui.page import serve_page
 from app.ui.sign_in import SignIn

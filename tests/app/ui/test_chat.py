@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.answering import Desk
+from app.desk.answering import Desk
 from app.ui.chat import ANSWERS_AT_ONCE
 from backtalk.engine import Limits
 from backtalk.errors import ModelError

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from app.contenders import Contender
-from app.flagging import Flagging
-from app.transcript import new_visitor
+from app.compare.contenders import Contender
+from app.desk.transcript import new_visitor
+from app.flags.flagging import Flagging
 from app.ui import compare
 from app.ui.compare import CompareView
 from app.ui.mine import MineView
@@ -37,7 +37,7 @@ def view(scripted_desk: Any, flagging: Flagging, monkeypatch: pytest.MonkeyPatch
         return [Contender("current", "current", current.name, 0, current.sha256, lambda: current), other]
 
     monkeypatch.setattr(compare, "contenders", offered)
-    monkeypatch.setattr("app.side_desk._load", lambda *_: type(engine)())
+    monkeypatch.setattr("app.compare.side_desk._load", lambda *_: type(engine)())
     view = CompareView(scripted_desk, flagging, context=1024)
     yield view
     view.close()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.answering import Desk
+from app.desk.answering import Desk
 from backtalk import __file__ as package
 
 

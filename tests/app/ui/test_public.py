@@ -15,10 +15,10 @@ import uvicorn
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from app.answering import Desk
-from app.consent import version
-from app.flagging import Flagging
-from app.insights import Board
+from app.desk.answering import Desk
+from app.flags.consent import version
+from app.flags.flagging import Flagging
+from app.flags.insights import Board
 from app.settings import Settings
 from app.ui.chat import Chat
 from app.ui.page import serve_page

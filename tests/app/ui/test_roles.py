@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.accounts import HUB, LINK, PERSON, STATE, Accounts, Link, Person
-from app.maintainers import Maintainers
-from app.seal import seal
+from app.access.accounts import HUB, LINK, PERSON, STATE, Accounts, Link, Person
+from app.access.maintainers import Maintainers
+from app.access.seal import seal
 from app.ui.door import MAINTAINERS_ONLY, Door
 from app.ui.endpoint import ROLES
 from app.ui.page import endpoints_of

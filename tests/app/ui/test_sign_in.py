@@ -16,9 +16,9 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from starlette.testclient import TestClient
 
-from app.accounts import Accounts, Link
-from app.maintainers import Maintainers
-from app.oauth import HubSignIn, hub_sign_in
+from app.access.accounts import Accounts, Link
+from app.access.maintainers import Maintainers
+from app.access.oauth import HubSignIn, hub_sign_in
 from app.ui.door import MAINTAINERS_ONLY, Door, Endpoint
 from app.ui.sign_in import SignIn
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.experiments import look, names
+from app.maintain.watching import look, names
 from backtalk.card import read_card
 from backtalk.errors import BacktalkError
 from tests.training.experiment.grids import base, experiment, rows, run, write_grid

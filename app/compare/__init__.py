@@ -1,0 +1,1 @@
+"""Two models, one question: who can be compared, where the second one is loaded, what the votes say."""
