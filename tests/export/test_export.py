@@ -6,9 +6,11 @@ with the same bytes; what fails a bound is told by name and is not passed.
 """
 
 import fcntl
+import io
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,35 @@ from export import chain
 from export.chain import main
 from export.exported import read_export
 from export.source import find_source
+from export.verify import HELD_OUT
 from tests.export.small_models import small_folder
 from tests.export.taught import mini_folder, save_run, taught
+
+FEW = 4  # texts, where it does not matter on how many the files are compared
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return small_folder(tmp_path / "small")
+
+
+@pytest.fixture
+def few_texts(tmp_path: Path) -> list[str]:
+    """The words that name a few of the held-out texts."""
+    lines = HELD_OUT.read_text().splitlines(keepends=True)[:FEW]
+    (tmp_path / "few.jsonl").write_text("".join(lines))
+    return ["--texts", str(tmp_path / "few.jsonl")]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The state folder of one export of two types to which nothing happened, and what it said."""
+    place = tmp_path_factory.mktemp("undisturbed")
+    folder = small_folder(place / "small")
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as said:
+        patch.setenv("BACKTALK_HOME", str(place / "home"))
+        assert main([str(folder), "--quants", "F16,Q8_0", "--json"]) == 0
+    return place / "home", said.getvalue().splitlines()
 
 
 def exported(home: Path) -> Path:
@@ -40,14 +64,13 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def test_one_command_ends_with_verified_files_a_picture_and_a_card(
-    folder: Path, state_folder: Path, capsys: pytest.CaptureFixture[str]
+    undisturbed: tuple[Path, list[str]],
 ) -> None:
-    assert main([str(folder), "--quants", "F16,Q8_0", "--json"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    home, lines = undisturbed
     assert any(line.startswith("Q8_0") and line.endswith("passed") for line in lines)
     result = read_export(Path(json.loads(lines[-1])["path"]))
     assert [file.failed for file in result.files] == [[], []]
-    assert result.folder == exported(state_folder)  # and nothing beside it
+    assert result.folder == exported(home)  # and nothing beside it
     assert (result.folder / "quality_vs_size.png").is_file()
     row = result.card.metrics["Q8_0"]
     assert row["tokens_equal"] and row["templates_equal"] == 30
@@ -57,21 +80,23 @@ def test_one_command_ends_with_verified_files_a_picture_and_a_card(
 
 
 def test_the_same_export_is_found_again(
-    folder: Path, state_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    folder: Path, few_texts: list[str], state_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert main([str(folder), "--quants", "Q8_0"]) == 0
+    assert main([str(folder), "--quants", "Q8_0", *few_texts]) == 0
     before = hashes(exported(state_folder))
     monkeypatch.setattr(chain, "convert", never)
     moved = tmp_path / "elsewhere" / "small"
     shutil.copytree(folder, moved)
-    assert main([str(moved), "--quants", "q8_0"]) == 0
+    assert main([str(moved), "--quants", "q8_0", *few_texts]) == 0
     assert hashes(exported(state_folder)) == before
 
 
-def test_an_adapter_is_merged_first_and_what_is_kept_lies_beside(tmp_path: Path, state_folder: Path) -> None:
+def test_an_adapter_is_merged_first_and_what_is_kept_lies_beside(
+    few_texts: list[str], tmp_path: Path, state_folder: Path
+) -> None:
     base = mini_folder(tmp_path / "base")
     run = save_run(taught(base), base, state_folder / "runs" / "7f3a" / "adapter")
-    assert main(["7f3a", "--quants", "Q8_0", "--keep"]) == 0
+    assert main(["7f3a", "--quants", "Q8_0", "--keep", *few_texts]) == 0
     finished = next(path for path in (state_folder / "exports").iterdir() if path.suffix != ".parts")
     parts = finished.with_name(f"{finished.name}.parts")
     assert (parts / "merged" / "model.safetensors").is_file()
@@ -83,8 +108,9 @@ def test_an_adapter_is_merged_first_and_what_is_kept_lies_beside(tmp_path: Path,
 
 
 def test_a_broken_conversion_passes_in_no_type(
-    folder: Path, state_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+    folder: Path, few_texts: list[str], state_folder: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     """The rows of q in a wrong order cost less than what 4 bits may cost: the F16 beside it tells."""
     convert = chain.convert
 
@@ -99,26 +125,25 @@ def test_a_broken_conversion_passes_in_no_type(
         return convert(broken, *words)
 
     monkeypatch.setattr(chain, "convert", permuted)
-    assert main([str(folder), "--quants", "Q4_0"]) == 1
+    assert main([str(folder), "--quants", "Q4_0", *few_texts]) == 1
     assert "FAILED: conversion: divergence" in capsys.readouterr().out
     file = read_export(exported(state_folder)).files[0]
     assert file.failed[0] == "conversion: divergence"
 
 
 def test_an_export_that_stops_at_any_step_ends_with_the_same_bytes(
-    folder: Path, state_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    words = [str(folder), "--quants", "F16,Q8_0"]
+    folder: Path, few_texts: list[str], undisturbed: tuple[Path, list[str]],
+    state_folder: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    words = [str(folder), "--quants", "Q8_0", *few_texts]
     for step in ("convert", "quantize", "verify_all", "measure", "write_card"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(chain, step, interrupted)
             main(words)
         assert not list((state_folder / "exports").glob("*/card.json"))
     assert main(words) == 0
-    found = hashes(exported(state_folder))
-    monkeypatch.setenv("BACKTALK_HOME", str(tmp_path / "undisturbed"))
-    assert main(words) == 0
-    assert hashes(exported(tmp_path / "undisturbed")) == found
+    (name,) = found = hashes(exported(state_folder))
+    assert found[name] == hashes(exported(undisturbed[0]))[name]
 
 
 def test_too_little_disk_is_said_before_the_work_starts(

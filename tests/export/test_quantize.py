@@ -155,7 +155,7 @@ def test_a_matrix_lowers_the_error_of_the_channels_that_count(
     made: dict[str, Plan], source: Path, tmp_path: Path
 ) -> None:
     matrix = write_matrix(tmp_path / "matrix.gguf", source)
-    weighed = quantize(source, tmp_path / "out", ["Q3_K_M", "IQ3_XXS"], imatrix=matrix)
+    weighed = quantize(source, tmp_path / "out", ["Q3_K_M", "IQ3_S"], imatrix=matrix)
     assert weighed[0].unweighed == ()
     assert weighed[1].path.stat().st_size == weighed[1].bytes
     assert entry(weighed[0].path, "backtalk.imatrix_sha256") == sha256_of(matrix)
