@@ -26,6 +26,7 @@ from backtalk import cli
 from backtalk.card import read_card
 from backtalk.files import read_json, read_jsonl, write_json
 from backtalk.round.child import Done
+from export.verify import HELD_OUT
 from feedback.rights.trace import trace
 from feedback.schema import FlagEvent
 from tests.feedback.events import flag, segment
@@ -45,6 +46,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, many in (("small_talk", 8), ("copy", 4)):
         lines = (ITEMS / f"{name}.jsonl").read_text().splitlines(keepends=True)[:many]
         (place / f"{name}.jsonl").write_text("".join(lines))
+    lines = HELD_OUT.read_text().splitlines(keepends=True)[:4]
+    (place / "texts.jsonl").write_text("".join(lines))
     knobs = {"schedule.steps": 2, "schedule.epochs": None, "batch.size": 2, "checkpoints.every": 1}
     given = {
         "include": "all",
@@ -53,7 +56,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "rules": {"pairs": None},
         "gate": {"task": [str(place / "small_talk.jsonl")], "general": [str(place / "copy.jsonl")],
                  "max_tokens": 24},
-        "export": {"quant": "Q8_0"},
+        "export": {"quant": "Q8_0", "texts": str(place / "texts.jsonl")},
     }  # fmt: skip
     (place / "round.yaml").write_text(yaml.safe_dump(given))
     return place / "round.yaml"
@@ -105,8 +108,11 @@ def killed_in(act: str, recipe: Path, home: Path) -> None:
     process.wait()
 
 
-def go_on_here(recipe: Path, home: Path, until: str) -> None:
-    """Does the acts before this one without a process for each: the libraries are loaded here already."""
+def run_here(recipe: Path, home: Path, until: str = "") -> tuple[int, dict[str, Any]]:
+    """The command without a process for each verb, as far as this act: the libraries are loaded here already.
+
+    Its exit code and JSON line; that one is empty where it was interrupted.
+    """
 
     def run_verb(words: Sequence[str], log: Path, report: Callable[[str], None], given: Any) -> Done:
         if log.stem == until:
@@ -115,10 +121,11 @@ def go_on_here(recipe: Path, home: Path, until: str) -> None:
             code = cli.main(list(words))
         return Done(code, json.loads(out.getvalue().splitlines()[-1]))
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
         patch.setenv("BACKTALK_HOME", str(home))
         patch.setattr("backtalk.round.acts.run_verb", run_verb)
-        assert cli.main(["round", str(recipe)]) == cli.INTERRUPTED
+        code = cli.main(["round", str(recipe), "--json"])
+    return code, {} if code == cli.INTERRUPTED else json.loads(out.getvalue().splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +133,7 @@ def whole(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     """The state folder of an uninterrupted round, its exit code and what it said."""
     home = tmp_path_factory.mktemp("whole")
     collect(home)
-    return home, *run(recipe, home)
+    return home, *run_here(recipe, home)
 
 
 def test_two_steps_are_no_evidence_and_nothing_is_promoted(whole: tuple[Path, int, dict[str, Any]]) -> None:
@@ -188,14 +195,14 @@ def test_a_model_that_passed_is_served_and_its_round_is_not_repeated(
     assert (code, again["round"], again["new"]) == (0, 1, False)
 
 
-@pytest.mark.timeout(900)  # a round, and six processes that begin to go on with it
+@pytest.mark.timeout(900)  # a round, and six processes that begin to go on with it, one of them to the end
 def test_a_round_killed_in_every_act_ends_like_one_that_was_not(
     recipe: Path, whole: tuple[Path, int, dict[str, Any]], tmp_path: Path
 ) -> None:
     home = tmp_path / "killed"
     collect(home)
     for act in KILLED_IN:
-        go_on_here(recipe, home, until=act)
+        assert run_here(recipe, home, until=act)[0] == cli.INTERRUPTED
         killed_in(act, recipe, home)
     code, said = run(recipe, home)
     assert (code, said["sha256"], said["verdict"], said["why"]) == (
