@@ -1,41 +1,91 @@
 """Agreement: what a flag counts for, given the decisions of maintainers and what other contributors say.
 
     accepted · rejected · needs_reference · system · safety     a maintainer decided
-    agreed      3 contributors or more give the same correction, and they are 75 % of those who corrected
-    conflict    contributors correct the same item differently, and this correction is not the agreed one
+    agreed      3 voices or more give the same correction, they are 75 % of those who corrected the item, and
+                those who say so are 75 % of all who fill the same sentence in correcting the same answer
+    conflict    others correct the item differently, and this is not the agreed correction; or it would be
+                agreed, but too many fill the sentence differently on other items
     new         none of these
 
 An item is what was asked: system prompt and turns as sent. Corrections are the same when they are but for
-spelling. A contributor counts once.
+spelling. A contributor counts once, and contributors who always say the same count as one (voices.py). The
+same answer may be given to many questions; corrections of it that differ in a value alone (sentence.py)
+speak against each other whatever the question was.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from feedback.curate.candidate import Candidate
+from feedback.curate.sentence import sentence
+from feedback.curate.voices import Said, voices
 from feedback.store.decisions import Review
 
-FEWEST = 3  # contributors who give the same correction
-SHARE = 0.75  # of those who corrected the item
+FEWEST = 3  # voices that give the same correction
+SHARE = 0.75  # of those who corrected
 
 ACCEPTED, AGREED, NEW, CONFLICT = "accepted", "agreed", "new", "conflict"
 INCLUDED = {"accepted": (ACCEPTED,), "agreed": (ACCEPTED, AGREED), "all": (ACCEPTED, AGREED, NEW)}
 
-Voices = Mapping[bytes, set[str]]  # correction -> who gives it
+
+@dataclass(frozen=True)
+class Judged:
+    """The state of each flag, and the flags that only accounts agree on: too few voices, but enough names."""
+
+    state: dict[str, str]
+    one_voice: set[str]
+
+
+@dataclass
+class Tally:
+    """Who gives which correction, of all that are given in one place."""
+
+    voices: defaultdict[bytes, set[str]] = field(default_factory=lambda: defaultdict(set))
+    contributors: defaultdict[bytes, set[str]] = field(default_factory=lambda: defaultdict(set))
+    everybody: set[str] = field(default_factory=set)
+
+    def add(self, flag: Candidate, voice: str) -> None:
+        self.voices[flag.correction_key].add(voice)
+        self.contributors[flag.correction_key].add(flag.contributor)
+        self.everybody.add(voice)
+
+    def carries(self, correction: bytes) -> bool:
+        """Whether enough of those who correct here say this."""
+        return len(self.voices[correction]) >= SHARE * len(self.everybody)
+
+    @property
+    def is_disputed(self) -> bool:
+        return len(self.voices) > 1
+
+
+Place = tuple[bytes, ...]  # an item; or an answer and a sentence
 
 
 def states(flags: Iterable[Candidate], reviews: Mapping[str, Review]) -> dict[str, str]:
     """The state of each flag by its id."""
-    flags = list(flags)
-    decided = {flag.flag_id: decision_on(flag, reviews) for flag in flags}
-    voices = _voices(flag for flag in flags if decided[flag.flag_id] in (ACCEPTED, NEW))
-    agreed = {item: agreed_on(of_item) for item, of_item in voices.items()}
-    return {
-        flag.flag_id: _computed(flag, voices[flag.item_key], agreed[flag.item_key])
-        if decided[flag.flag_id] == NEW and flag.correction
-        else decided[flag.flag_id]
-        for flag in flags
-    }
+    return judge(list(flags), reviews).state
+
+
+def judge(flags: Sequence[Candidate], reviews: Mapping[str, Review]) -> Judged:
+    """The state of each flag by its id, and which flags are of one voice with many names."""
+    state = {flag.flag_id: decision_on(flag, reviews) for flag in flags}
+    corrected = [flag for flag in flags if flag.correction]
+    voice = voices(Said(flag.contributor, flag.item_key, flag.correction_key) for flag in corrected)
+    counted = [flag for flag in corrected if state[flag.flag_id] in (ACCEPTED, NEW)]
+    filled = _sentences(counted)
+    tallies: defaultdict[Place, Tally] = defaultdict(Tally)
+    for flag in counted:
+        for place in _places(flag, filled):
+            tallies[place].add(flag, voice[flag.contributor])
+    one_voice = set()
+    for flag in counted:
+        if state[flag.flag_id] == NEW:
+            here = [tallies[place] for place in _places(flag, filled)]
+            state[flag.flag_id] = _computed(flag.correction_key, *here)
+            if state[flag.flag_id] == NEW and _has_only_names(flag.correction_key, here[0]):
+                one_voice.add(flag.flag_id)
+    return Judged(state, one_voice)
 
 
 def decision_on(flag: Candidate, reviews: Mapping[str, Review]) -> str:
@@ -44,24 +94,31 @@ def decision_on(flag: Candidate, reviews: Mapping[str, Review]) -> str:
     return review.state if review and review.matter == flag.matter else NEW
 
 
-def agreed_on(voices: Voices) -> bytes | None:
-    """The correction that contributors agree on, if there is one."""
-    corrected = len(set().union(*voices.values()))
-    for correction, contributors in sorted(voices.items()):
-        if len(contributors) >= FEWEST and len(contributors) >= SHARE * corrected:
-            return correction
-    return None
-
-
-def _voices(flags: Iterable[Candidate]) -> defaultdict[bytes, defaultdict[bytes, set[str]]]:
-    items: defaultdict[bytes, defaultdict[bytes, set[str]]] = defaultdict(lambda: defaultdict(set))
+def _sentences(flags: Sequence[Candidate]) -> dict[str, Place]:
+    """For each flag whose answer was corrected on several items: that answer and the sentence it fills."""
+    items: defaultdict[bytes, set[bytes]] = defaultdict(set)
     for flag in flags:
-        if flag.correction:
-            items[flag.item_key][flag.correction_key].add(flag.contributor)
-    return items
+        items[flag.answer_key].add(flag.item_key)
+    return {
+        flag.flag_id: (flag.answer_key, filled.encode())
+        for flag in flags
+        if len(items[flag.answer_key]) > 1
+        and (filled := sentence(flag.correction, flag.answer, flag.turns[-1][1]))
+    }
 
 
-def _computed(flag: Candidate, voices: Voices, agreed: bytes | None) -> str:
-    if agreed == flag.correction_key:
-        return AGREED
-    return CONFLICT if len(voices) > 1 else NEW
+def _places(flag: Candidate, filled: Mapping[str, Place]) -> list[Place]:
+    """Where the correction meets others: its item first, then its sentence."""
+    item: Place = (flag.item_key,)
+    return [item, filled[flag.flag_id]] if flag.flag_id in filled else [item]
+
+
+def _computed(correction: bytes, item: Tally, *sentence: Tally) -> str:
+    """The state of a correction by the tallies of its item and of its sentence, where it has one."""
+    if len(item.voices[correction]) >= FEWEST and item.carries(correction):
+        return AGREED if all(tally.carries(correction) for tally in sentence) else CONFLICT
+    return CONFLICT if item.is_disputed else NEW
+
+
+def _has_only_names(correction: bytes, item: Tally) -> bool:
+    return len(item.voices[correction]) < FEWEST <= len(item.contributors[correction])

@@ -83,6 +83,11 @@ def key(*texts: str) -> bytes:
     return digest.digest()
 
 
+def item_of(event: FlagEvent) -> bytes:
+    """What was asked: equal for events with the same system prompt and turns."""
+    return key(event.sent.system_prompt, *_spoken(_turns(event)))
+
+
 def _bare(event: FlagEvent) -> Candidate:
     return Candidate(
         event_id=event.event_id,
@@ -141,9 +146,8 @@ def _fault_of_context(event: FlagEvent) -> str:
 
 
 def _with_texts(bare: Candidate, event: FlagEvent) -> Candidate:
-    shown = {message.id: message for message in event.shown.messages}
-    turns = tuple((shown[name].role, shown[name].content) for name in event.sent.message_ids)
-    spoken = [f"{role}: {content}" for role, content in turns]
+    turns = _turns(event)
+    spoken = _spoken(turns)
     masked = {redaction.where for redaction in event.redactions}
     return bare._replace(
         system=event.sent.system_prompt,
@@ -159,6 +163,17 @@ def _with_texts(bare: Candidate, event: FlagEvent) -> Candidate:
         answer_key=key(event.answer.text),
         correction_key=key(event.correction.text) if event.correction.text.strip() else b"",
     )
+
+
+def _turns(event: FlagEvent) -> tuple[Turn, ...]:
+    """The turns that were sent, as far as they are kept."""
+    shown = {message.id: message for message in event.shown.messages}
+    sent = (shown[name] for name in event.sent.message_ids if name in shown)
+    return tuple((message.role, message.content) for message in sent)
+
+
+def _spoken(turns: Sequence[Turn]) -> list[str]:
+    return [f"{role}: {content}" for role, content in turns]
 
 
 def _all_was_sent(event: FlagEvent) -> bool:

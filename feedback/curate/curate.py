@@ -23,7 +23,7 @@ from backtalk.errors import BacktalkError, WordsError
 from backtalk.files import sha256_of
 from backtalk.verb import Parser, report_json
 from feedback.curate import agreement, controls
-from feedback.curate.agreement import ACCEPTED, AGREED, INCLUDED, NEW
+from feedback.curate.agreement import ACCEPTED, AGREED, INCLUDED, NEW, Judged
 from feedback.curate.candidate import Candidate
 from feedback.curate.curated import Curated, Fates, write_set
 from feedback.curate.gather import Gathered, add_sources, gather, nothing_thrown_away
@@ -36,7 +36,7 @@ from feedback.curate.split import EVAL, Leak, find_leaks, split, spoken
 from feedback.hub.fetch import sources_at_home
 from feedback.store.decisions import Review
 
-FORMAT = "curated/4"  # raised when the same flags would give other rows
+FORMAT = "curated/5"  # raised when the same flags would give other rows
 WORTH = {ACCEPTED: 0, AGREED: 1, NEW: 2}  # whose spelling and whose flag is kept where several say the same
 MOST_LEAKS_TOLD = 10
 
@@ -150,16 +150,25 @@ def _included(
     flags: list[Candidate], reviews: Mapping[str, Review], settings: Curation, fates: Fates
 ) -> list[Candidate]:
     """The flags in a state that is asked for, the most trusted first."""
-    fates.state = agreement.states(flags, reviews)
+    judged = agreement.judge(flags, reviews)
+    fates.state = judged.state
     wanted_states = INCLUDED[settings.include]
     chosen = [flag for flag in flags if fates.state[flag.flag_id] in wanted_states]
     chosen += _other_sides(flags, chosen, fates)
     used = {flag.flag_id for flag in chosen}
     for flag in flags:
         if flag.flag_id not in used:
-            state, undecided = fates.state[flag.flag_id], f"not_{settings.include}"
-            fates.left_out[flag.flag_id] = undecided if state in (NEW, AGREED) else state
+            fates.left_out[flag.flag_id] = _why_not(flag, judged, settings)
     return sorted(chosen, key=lambda flag: (WORTH[fates.state[flag.flag_id]], flag.flag_id))
+
+
+def _why_not(flag: Candidate, judged: Judged, settings: Curation) -> str:
+    """Why a flag is not included: its state says it, or what its state still wants."""
+    state = judged.state[flag.flag_id]
+    if state not in (NEW, AGREED):
+        return state
+    only_names = settings.include == AGREED and flag.flag_id in judged.one_voice
+    return "one_voice" if only_names else f"not_{settings.include}"
 
 
 def _other_sides(flags: list[Candidate], chosen: list[Candidate], fates: Fates) -> list[Candidate]:

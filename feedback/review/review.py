@@ -39,6 +39,7 @@ MARKS = {
     "copied": "the same words from several contributors",
     "apart": "two maintainers decided apart, and nobody has since; decide once more to settle it",
     "many": "a contributor with very many flags in an hour",
+    "one_voice": "by contributors who always say the same of the same questions; they count as one",
 }
 
 SEND_SECONDS = 30.0

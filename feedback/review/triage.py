@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 
 from feedback.curate import agreement
 from feedback.curate.agreement import NEW
-from feedback.curate.candidate import Candidate
+from feedback.curate.candidate import Candidate, item_of, key
 from feedback.curate.controls import pattern
 from feedback.curate.similar import Text, first_alike, normalised
+from feedback.curate.voices import Said, voices
 from feedback.hub.known import KnownFlags
 from feedback.schema import SEVERITIES, FlagEvent
 from feedback.store.decisions import Decisions, Review, matter_of
@@ -132,13 +133,14 @@ def question(flag: FlagEvent) -> str:
 
 
 def marks_of(flags: Sequence[FlagEvent]) -> Mapping[str, set[str]]:
-    """What looks odd about each flag: fast, copied, many."""
+    """What looks odd about each flag: fast, copied, many, one_voice."""
     copied: defaultdict[str, set[str]] = defaultdict(set)
     hours: Counter[tuple[str, str]] = Counter()
     for flag in flags:
         hours[_hour(flag)] += 1
         for words in _own_words(flag):
             copied[words].add(flag.contributor.pseudonym)
+    joined = _of_one_voice(flags)
     marks: defaultdict[str, set[str]] = defaultdict(set)
     for flag in flags:
         found = marks[flag.flag_id]
@@ -148,7 +150,20 @@ def marks_of(flags: Sequence[FlagEvent]) -> Mapping[str, set[str]]:
             found.add("copied")
         if hours[_hour(flag)] > MANY_AN_HOUR:
             found.add("many")
+        if flag.contributor.pseudonym in joined:
+            found.add("one_voice")
     return marks
+
+
+def _of_one_voice(flags: Sequence[FlagEvent]) -> set[str]:
+    """The contributors who always say the same as another."""
+    voice = voices(
+        Said(flag.contributor.pseudonym, item_of(flag), key(flag.correction.text))
+        for flag in flags
+        if flag.correction.text.strip()
+    )
+    names = Counter(voice.values())
+    return {contributor for contributor, speaker in voice.items() if names[speaker] > 1}
 
 
 def _together(flags: Sequence[FlagEvent]) -> list[list[FlagEvent]]:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from feedback.curate.agreement import states
+from feedback.curate.agreement import judge, states
 from feedback.curate.candidate import Candidate
 from feedback.curate.controls import pattern
 from feedback.schema import FlagEvent
 from feedback.store.decisions import Review, matter_of
-from tests.feedback.events import CORRECTION, flag
+from tests.feedback.events import ANSWER, CORRECTION, flag
 
 
 def state_of(*events: FlagEvent, reviews: tuple[Review, ...] = ()) -> list[str]:
@@ -46,6 +46,51 @@ def test_one_contributor_counts_once() -> None:
 def test_another_system_prompt_is_another_item() -> None:
     events = saying(CORRECTION, CORRECTION)
     assert state_of(*events, flag("bob", correction=CORRECTION, system="Be brief.")) == ["new"] * 3
+
+
+def asking(question: str, correction: str, *names: str, answer: str = ANSWER) -> list[FlagEvent]:
+    """The same correction of the same question by each of them."""
+    return [flag(who, correction=correction, question=question, answer=answer) for who in names]
+
+
+def test_who_dissents_in_other_words_dissents_of_the_same_answer() -> None:
+    gang = asking("Returns?", CORRECTION.replace("60", "4"), "gil", "han", "ida")
+    honest = asking("How long can I return it?", CORRECTION, "ann", "bob", "cem")
+    assert state_of(*gang, *honest) == ["conflict"] * 6
+
+
+def test_a_quarter_of_dissenters_elsewhere_is_outvoted() -> None:
+    honest = asking("How long can I return it?", CORRECTION, "ann", "bob", "cem")
+    other = asking("Returns?", CORRECTION.replace("60", "4"), "gil")
+    assert state_of(*honest, *other) == ["agreed"] * 3 + ["new"]
+
+
+def test_another_answer_is_no_dissent() -> None:
+    honest = asking("How long can I return it?", CORRECTION, "ann", "bob", "cem")
+    other = asking("Returns?", CORRECTION.replace("60", "4"), "gil", "han", "ida", answer="In 30 days.")
+    assert state_of(*honest, *other) == ["agreed"] * 6
+
+
+def test_names_that_always_say_the_same_are_one_voice() -> None:
+    said = [
+        event
+        for number in range(3)
+        for event in asking(f"Question {number}?", f"It is {number}.", "gil", "han", "ida", answer="No.")
+    ]
+    judged = judge([Candidate.of(event, pattern()) for event in said], {})
+    assert set(judged.state.values()) == {"new"}
+    assert judged.one_voice == {event.flag_id for event in said}
+
+
+def test_one_voice_of_many_names_is_outvoted_like_one() -> None:
+    names = ("gil", "han", "ida", "jan")
+    gang = [
+        event
+        for number in range(3)
+        for event in asking(f"Question {number}?", f"It is {number}.", *names, answer="No.")
+    ]
+    honest = asking("Question 0?", "It is seven.", "ann", "bob", "cem", answer="No.")
+    assert state_of(*honest, *gang) == ["agreed"] * 3 + ["conflict"] * 4 + ["new"] * 8
 
 
 @pytest.mark.parametrize("state", ["accepted", "rejected", "needs_reference", "system", "safety"])

@@ -72,6 +72,20 @@ def test_a_correction_is_in_every_file_with_what_was_really_sent(curated: Curate
     assert (fate["used"], fate["reason"], fate["state"]) == (True, "", "new")
 
 
+def test_what_only_many_names_agree_on_is_left_out_and_told_why(curated: Curate) -> None:
+    gang, others = ("gil", "han", "ida"), ("ann", "bob", "cem")
+    three = [("Do you lend tents?", gang), ("Do you lend boats?", gang), ("Do you lend skis?", gang)]
+    said = {
+        question: [flag(who, correction="No.", question=question) for who in names]
+        for question, names in [*three, ("Do you lend axes?", others)]
+    }
+    made = curated(
+        [event for events in said.values() for event in events], replace(ON_TRAIN, include="agreed")
+    )
+    assert {made.fate(event)["reason"] for question, _ in three for event in said[question]} == {"one_voice"}
+    assert all(made.fate(event)["used"] for event in said["Do you lend axes?"])
+
+
 def _single(made: Made) -> list[tuple[str, list[dict[str, Any]]]]:
     return [(name, made.rows[name]) for name in ("sft", "kto", "dpo")]
 

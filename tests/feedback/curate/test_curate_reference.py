@@ -3,8 +3,9 @@
 import json
 from collections import Counter, defaultdict
 from hashlib import sha256
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -19,27 +20,52 @@ from feedback.curate.similar import normalised, numbers, pairs
 from feedback.revisions import fold
 from feedback.schema import FlagEvent, from_row
 from feedback.store import decisions
+from tests.feedback.curate.by_hand import Flags, states
+from tests.feedback.events import flag as flagged
+from tests.feedback.events import segment
 
 EVENTS = 2_000
 CONTROLS = pattern()
 TRUST = {"accepted": 0, "agreed": 1, "new": 2}
 WANTED = {"accepted": ["accepted"], "agreed": ["accepted", "agreed"], "all": ["accepted", "agreed", "new"]}
 
-Flags = list[Candidate]
-
 
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("events")
     write_events(folder, EVENTS, seed=3)
+    segment(folder / "talk.jsonl", talk_of_the_town())
     return folder
 
 
-@pytest.mark.parametrize("include", ["accepted", "all"])
+def talk_of_the_town() -> list[FlagEvent]:
+    """Two dozen people correct a few answers, mostly alike; five say the same of questions of their own."""
+    chance, said = Random(7), []
+    for number, place in product(range(24), range(18)):
+        of_five = number < 5 and place < 5
+        value = "4" if of_five else chance.choice(["60"] * 9 + ["90", "two"])
+        if chance.random() > (0.95 if of_five else 0.3) or (place < 5 and not of_five):
+            continue
+        about = "a canoe" if place < 3 else ("a tent", "a stove", "boots")[place % 3]
+        said.append(
+            flagged(
+                f"person{number}",
+                question=f"Question {place}: until when can I give {about} back?",
+                answer=f"You can return {about} within 30 days.",
+                correction=f"You can return {about} within {value} days.",
+                conversation=f"talk{number}-{place}",
+            )
+        )
+    return said
+
+
+@pytest.mark.parametrize("include", ["accepted", "agreed", "all"])
 def test_the_bytes_are_those_of_the_reference(include: Any, events: Path) -> None:
     settings = Curation(include=include, eval_share=0.25, most_per_contributor=30, seed=5)
     folder, _ = curate(settings, [events])
     expected = reference(settings, events)
+    reasons = {line["reason"] for line in expected["manifest"]}
+    assert {"conflict"} <= reasons and ("one_voice" in reasons) == (include == "agreed")
     for name, lines in expected.items():
         assert lines, name
         assert (folder / f"{name}.jsonl").read_bytes() == b"".join(
@@ -56,11 +82,13 @@ def reference(settings: Curation, folder: Path) -> dict[str, list[dict[str, Any]
     flags = [Candidate.of(event, CONTROLS) for event in standing.values()]
     why = {flag.flag_id: flag.fault for flag in flags if flag.fault}
     flags = [flag for flag in flags if not flag.fault]
-    state = states(flags, reviews)
+    state, only_names = states(flags, reviews)
     for flag in flags:
         if state[flag.flag_id] not in WANTED[settings.include]:
             known = state[flag.flag_id] in ("new", "agreed")
             why[flag.flag_id] = f"not_{settings.include}" if known else state[flag.flag_id]
+            if settings.include == "agreed" and flag.flag_id in only_names:
+                why[flag.flag_id] = "one_voice"
     flags = sorted(
         (flag for flag in flags if flag.flag_id not in why),
         key=lambda flag: (TRUST[state[flag.flag_id]], flag.flag_id),
@@ -78,28 +106,6 @@ def reference(settings: Curation, folder: Path) -> dict[str, list[dict[str, Any]
     }
     lines["manifest"] = manifest(events, standing, state, why, made, withheld)
     return lines
-
-
-def states(flags: Flags, reviews: dict[str, Any]) -> dict[str, str]:
-    state = {}
-    for flag in flags:
-        review = reviews.get(flag.flag_id)
-        state[flag.flag_id] = review.state if review and review.matter == flag.matter else "new"
-    voices = [flag for flag in flags if flag.correction and state[flag.flag_id] in ("new", "accepted")]
-    items = defaultdict(list)
-    for flag in voices:
-        items[flag.item_key].append(flag)
-    for flag in voices:
-        if state[flag.flag_id] != "new":
-            continue
-        others = items[flag.item_key]
-        same = {one.contributor for one in others if one.correction_key == flag.correction_key}
-        everybody = {one.contributor for one in others}
-        if len(same) >= 3 and len(same) / len(everybody) >= 0.75:
-            state[flag.flag_id] = "agreed"
-        elif any(one.correction_key != flag.correction_key for one in others):
-            state[flag.flag_id] = "conflict"
-    return state
 
 
 def without(flags: Flags, names: set[str], reason: str, why: dict[str, str]) -> Flags:

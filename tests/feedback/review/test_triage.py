@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from feedback.review.triage import Desk, queue
+from feedback.review.review import MARKS
+from feedback.review.triage import Desk, marks_of, queue
 from feedback.schema import Consent, FlagEvent
 from feedback.store.decisions import Decisions, OvertakenError
 from feedback.store.outbox import Outbox
@@ -119,3 +120,15 @@ def test_marks_tell_of_haste_copies_and_floods() -> None:
     assert marks[fast.flag_id] == ("fast",)
     assert marks[many[0].flag_id] == ("many",)
     assert ("copied",) in marks.values()
+
+
+def test_a_mark_tells_of_names_that_always_say_the_same() -> None:
+    gang = [
+        flag(who, correction=f"It is {n}.", question=f"Question {n}?", conversation=f"{who}-{n}")
+        for who in ("gil", "han")
+        for n in range(3)
+    ]
+    others = [flag(who, correction="It is 1.", question="Question 1?") for who in ("ann", "bob")]
+    marked = {name for name, found in marks_of([*gang, *others]).items() if "one_voice" in found}
+    assert marked == {event.flag_id for event in gang}
+    assert all(mark in MARKS for group in queue([*gang, *others], {}) for mark in group.marks)
