@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def test_what_is_imported_is_declared_for_the_machine_that_needs_it() -> None:
     extras = project["optional-dependencies"]
     serving = declared(project["dependencies"] + extras["app"])
     learning = serving | declared(extras["train"] + extras["unsloth"])
-    owners = packages_distributions()
+    owners = installed()
     undeclared = [
         f"{place} imports {name}"
         for lazily in (False, True)
@@ -103,8 +104,8 @@ def test_imports_are_absolute() -> None:
 def test_no_module_is_named_like_something_installed() -> None:
     """A file that is run by its path puts its folder first, and its neighbours in the place of others."""
     ours = {"backtalk", *MAY_IMPORT}
-    installed = {name for name, owners in packages_distributions().items() if set(owners) != {"backtalk"}}
-    taken = (installed | sys.stdlib_module_names) - {"__main__", "__init__"}
+    theirs = {name for name, owners in installed().items() if set(owners) != {"backtalk"}}
+    taken = (theirs | sys.stdlib_module_names) - {"__main__", "__init__"}
     names = {path.stem for folder in (*ours, "scripts", "bench") for path in (ROOT / folder).rglob("*.py")}
     assert not (names | ours) & taken - {"trace"}  # Python's own is a tool that no library imports
 
@@ -153,25 +154,46 @@ def top(name: str) -> str:
     return name.partition(".")[0]
 
 
-def sources() -> Iterator[tuple[str, ast.Module]]:
-    for package in MAY_IMPORT:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def installed() -> dict[str, list[str]]:
+    """The distributions that own each importable name."""
+    return dict(packages_distributions())
+
+
+@cache
+def sources() -> tuple[tuple[str, ast.Module], ...]:
+    return tuple(
+        (path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8")))
+        for package in MAY_IMPORT
+        for path in sorted((ROOT / package).rglob("*.py"))
+    )
 
 
 def imports(lazily: bool | None = None) -> Iterator[tuple[str, str]]:
     """(file, imported module) of every import statement; `lazily`: only those in functions, or outside."""
-    for place, tree in sources():
-        inside = {
-            node
-            for function in ast.walk(tree)
-            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-            for node in ast.walk(function)
-        }
-        for node in ast.walk(tree):
-            if lazily is not None and lazily != (node in inside):
-                continue
-            if isinstance(node, ast.Import):
-                yield from ((place, one.name) for one in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                yield place, node.module
+    yield from ((place, name) for place, name, inside in statements() if lazily in (None, inside))
+
+
+@cache
+def statements() -> tuple[tuple[str, str, bool], ...]:
+    """(file, imported module, whether a function imports it) of every import statement."""
+    return tuple(
+        (place, name, inside)
+        for place, tree in sources()
+        for node, inside in within(tree)
+        for name in modules(node)
+    )
+
+
+def within(node: ast.AST, inside: bool = False) -> Iterator[tuple[ast.AST, bool]]:
+    """Every node below this one, and whether it stands in a function."""
+    inside = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    for child in ast.iter_child_nodes(node):
+        yield child, inside
+        yield from within(child, inside)
+
+
+def modules(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [one.name for one in node.names]
+    return [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
