@@ -3,7 +3,7 @@
 `browser_path`   an installed Chromium or Chrome; without one these tests are skipped, but fail where CI=true
 `page`           a visitor who was never here, in a desktop window
 `server`         `backtalk chat` with the bundled model, one for all tests
-`slow_model`     a file to serve that takes its time with every answer
+`slow_server`    another one, whose model takes its time with every answer and never finds an end
 `new_server`     makes a server of one's own, to kill and to start again, or with another model
 `chat`           the page opened by that visitor on that server, with the few gestures that every story needs
 """
@@ -20,10 +20,12 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from scripts.browser import HOW_TO_GET_ONE, find_browser
+from tests.e2e.slow import make_slow_model
 from tests.e2e.warm import Fork, launch
+from tests.e2e.windows import PATIENCE_MS, Windows
 
 PATIENCE_SECONDS = 100  # for a server to start on a busy machine
 QUIET = [
@@ -34,9 +36,17 @@ QUIET = [
     "--disable-quic",
     "--disable-sync",
     "--no-first-run",
+    # Beside every window, the address bar's menus are pages of their own: a second of CPU each time. Of
+    # several such lists the last one counts, so what Playwright's names is said again.
+    "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,"
+    "AvoidUnnecessaryBeforeUnloadCheckSync,DestroyProfileOnBrowserClose,HttpsUpgrades,LensOverlay,MediaRouter,"
+    "PaintHolding,ThirdPartyStoragePartitioning,OptimizationHints,NetworkTimeServiceQuerying,AimEnabled,"
+    "PreconnectToSearch",
 ]
+ONE = ("--threads", "1")  # several wait for one another wherever others compute
+KEY = "0123456789abcdef"  # with which programs ask the slow server
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -46,14 +56,18 @@ def every_core() -> None:
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Server:
     """`backtalk chat` as a process of its own, with a state folder and a port that stay the same."""
 
-    def __init__(self, home: Path, *words: str):
+    def __init__(self, home: Path, *words: str, port: int = 0):
         self.home, self.words = home, words
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self.log = home.with_suffix(".log")
         self._process: subprocess.Popen[bytes] | Fork | None = None
@@ -141,6 +155,10 @@ class Chat:
     def button(self, answer: Locator, name: str) -> Locator:
         return answer.get_by_role("button", name=name)
 
+    def toast(self, text: str) -> None:
+        """Waits until the page has said it in passing, since it was loaded."""
+        self.page.wait_for_function("(text) => toasts.some((said) => said.includes(text))", arg=text)
+
     def panel(self) -> Locator:
         return self.page.get_by_role("form", name="Feedback on this answer")
 
@@ -178,19 +196,19 @@ def browser(browser_path: str) -> Iterator[Browser]:
         started.close()
 
 
+@pytest.fixture(scope="session")
+def windows(browser: Browser) -> Windows:
+    """The windows of that browser."""
+    return Windows(browser)
+
+
 @pytest.fixture
-def visitor(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """visitor(viewport=..., color_scheme=...) opens a page with empty storage, by default on a desktop."""
-    contexts: list[BrowserContext] = []
-
-    def visitor(**options: object) -> Page:
-        options = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **options}
-        contexts.append(browser.new_context(**options))  # type: ignore[arg-type]
-        return contexts[-1].new_page()
-
-    yield visitor
-    for context in contexts:
-        context.close()
+def visitor(windows: Windows) -> Iterator[Callable[..., Page]]:
+    """visitor(viewport=..., color_scheme=...) opens a page with empty storage, by default on a desktop;
+    visitor(anew=True) in a window of its own.
+    """
+    yield windows.open
+    windows.leave()
 
 
 @pytest.fixture
@@ -199,13 +217,20 @@ def page(visitor: Callable[..., Page]) -> Page:
     return visitor()
 
 
+@pytest.fixture(scope="session")
+def same_port() -> int:
+    """Where servers stand one after the other: a browser knows Gradio's scripts from the one before."""
+    return free_port()
+
+
 @pytest.fixture
-def new_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def new_server(tmp_path: Path, same_port: int) -> Iterator[Callable[..., Server]]:
     """new_server("--model", ...) starts a server that nobody else uses."""
     started: list[Server] = []
 
     def new_server(*words: str) -> Server:
-        started.append(Server(tmp_path / f"home{len(started)}", *words))
+        port = 0 if started else same_port
+        started.append(Server(tmp_path / f"home{len(started)}", *words, port=port))
         return started[-1].start()
 
     yield new_server
@@ -224,10 +249,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests.e2e.slow import make_slow_model  # loads torch, which most of these tests do without
-
-    return make_slow_model(tmp_path_factory.mktemp("slow") / "model")
+def slow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server whose answers last; programs may ask it with KEY, and it tells its numbers."""
+    model = make_slow_model(tmp_path_factory.mktemp("slow") / "model")
+    server = Server(tmp_path_factory.mktemp("slow-server") / "home", "--model", str(model), "--metrics", *ONE)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BACKTALK_API_KEY", KEY)
+            yield server.start()
+    finally:
+        server.end(signal.SIGKILL)
 
 
 @pytest.fixture

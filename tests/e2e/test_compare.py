@@ -6,7 +6,7 @@ Promise: the real server loads the second model, both answers stream, and no nam
 
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from backtalk.files import sha256_of, write_json
+from tests.e2e.conftest import Server
 
 HERE = Path(__file__).parent
 MINI = HERE.parents[1] / "models" / "mini" / "mini-Q8_0.gguf"
@@ -33,12 +34,13 @@ def leave_export(number: int, home: Path) -> None:
     write_json(path.parent / "card.json", {"kind": "export", "outputs": [output]})
 
 
-@pytest.fixture
-def server(new_server: Callable[..., Any]) -> Any:
+@pytest.fixture(scope="module")
+def server(browser_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with one export beside what it serves."""
-    server = new_server()
+    server = Server(tmp_path_factory.mktemp("compare") / "home").start()
     leave_export(2, server.home)
-    return server
+    yield server
+    server.end()
 
 
 def tab(page: Page, server: Any, name: str) -> Any:

@@ -5,16 +5,13 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-import pytest
 from playwright.sync_api import expect
 
 from backtalk.engine import Limits
-
-KEY = "0123456789abcdef"
+from tests.e2e.conftest import KEY
 
 
 def begun(port: int) -> http.client.HTTPResponse:
@@ -46,13 +43,9 @@ def until_waiting(server: Any, number: int) -> None:
 
 
 def test_a_visitor_in_line_sees_the_place_and_is_answered_when_others_go_away(
-    slow_model: Path,
-    new_server: Callable[..., Any],
-    open_chat: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
+    slow_server: Any, open_chat: Callable[..., Any]
 ) -> None:
-    monkeypatch.setenv("BACKTALK_API_KEY", KEY)
-    server = new_server("--metrics", "--model", str(slow_model))
+    server = slow_server
     chat, impatient = open_chat(server), open_chat(server)  # before: the programs' answers end some day
     chat.set("Maximum length", 16)
     with ThreadPoolExecutor(Limits.live) as several:  # one after another, the first might be over too soon

@@ -1,9 +1,10 @@
 """What visitors write stays text, and the page stays at home."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from app.ui.markdown import render
 
@@ -74,7 +75,8 @@ def test_lone_surrogates_and_null_bytes_are_survived(chat: Any) -> None:
     expect(chat.sent_line(chat.answers.last)).to_be_visible()
 
 
-def test_nothing_is_fetched_from_anywhere_else(page: Any, server: Any) -> None:
+def test_nothing_is_fetched_from_anywhere_else(visitor: Callable[..., Page], server: Any) -> None:
+    page = visitor(anew=True)
     hosts = set()
     page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
     page.goto(server.url)
@@ -89,7 +91,10 @@ def test_a_full_storage_is_said_and_the_chat_goes_on(chat: Any) -> None:
     expect(chat.sent_line(chat.ask("Do you ship to France?"))).to_contain_text("1 earlier turn")
 
 
-def test_a_browser_that_keeps_nothing_can_chat_all_the_same(page: Any, server: Any) -> None:
+def test_a_browser_that_keeps_nothing_can_chat_all_the_same(
+    visitor: Callable[..., Page], server: Any
+) -> None:
+    page = visitor(anew=True)
     page.add_init_script(NO_STORAGE)
     page.goto(server.url)
     expect(page.get_by_role("alert")).to_contain_text("This browser keeps nothing")

@@ -1,16 +1,15 @@
-"""Stopping an answer, on a model that takes its time: random weights, which hardly ever find an end."""
+"""Stopping an answer, on a model that takes its time: random weights, which never find an end."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import expect
 
 
 def test_a_stopped_answer_stays_and_the_conversation_goes_on(
-    slow_model: Path, new_server: Callable[..., Any], open_chat: Callable[..., Any]
+    slow_server: Any, open_chat: Callable[..., Any]
 ) -> None:
-    chat = open_chat(new_server("--model", str(slow_model)))
+    chat = open_chat(slow_server)
     chat.set("Maximum length", 1024)
     chat.begin("Tell me everything.")
     expect(chat.page.locator(".pending .text")).to_contain_text(" ")

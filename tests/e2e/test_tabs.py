@@ -47,10 +47,10 @@ def test_the_link_of_the_terminal_makes_a_maintainer_until_they_sign_out(
     assert server.maintainer_link() != link
 
     page.goto(link)
-    expect(page.get_by_text("This sign-in link was used before")).to_be_visible()
+    chat.toast("This sign-in link was used before")
     tabs.get_by_role("link", name="Chat").click()
     page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_text("You are signed out.")).to_be_visible()
+    chat.toast("You are signed out.")
     expect(tabs.get_by_role("link", name="Maintain")).to_be_hidden()
     page.goto(f"{server.url}#/maintain")
     expect(page.get_by_text("This tab is for the maintainers of this chat.")).to_be_visible()

@@ -3,9 +3,10 @@
     process = launch(["chat", "--port", "7860"], environment, log)        like subprocess.Popen
 
 A server from here is one as any other: a process with its environment, its state folder and its log, which
-runs the command. Only that Gradio is loaded once for all of them (5 s of CPU; tests/app/test_serve.py and
-tests/training/mini/test_demo.py start theirs from nothing). Where a server is to see other variables than
-those that the libraries have read by then, or where nothing forks, a new interpreter starts.
+runs the command. Only that Gradio and what uses it are loaded once for all of them (6 s of CPU;
+tests/app/test_serve.py and tests/training/mini/test_demo.py start theirs from nothing). Where a server is to
+see other variables than those that the libraries have read by then, or where nothing forks, a new interpreter
+starts.
 
     python -m tests.e2e.warm        the process itself: orders come in, answers go out, a line of JSON each
 """
@@ -25,6 +26,7 @@ import huggingface_hub.constants
 
 ROOT = Path(__file__).resolve().parents[2]
 READ_AT_IMPORT = ("GRADIO_", "HF_HOME", "OAUTH_", "OMP_", "PYTHON", "SPACE_", "SYSTEM")
+WANTED = ("app.serve", "app.ui.views", "app.ui.page", "app.ui.sign_in", "backtalk.engine.llama", "uvicorn")
 FORKS = sys.platform == "linux"
 
 
@@ -93,9 +95,8 @@ def _read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def main() -> int:
-    import gradio  # noqa: F401
-    import uvicorn  # noqa: F401
-
+    for name in WANTED:
+        importlib.import_module(name)
     for line in sys.stdin:
         order = json.loads(line)
         if "code" in order:
