@@ -1,5 +1,7 @@
 """Checkpoints of TRL's trainers that are whole or not there, and hold the taught adapter alone."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ class SavesWhole:
         if not self.args.should_save:
             self._save_random_numbers(checkpoint.part_of(folder, step))
             return
-        with checkpoint.writing(folder, step) as part:
+        with checkpoint.writing(folder, step) as part, _without_card(self.model):
             self._save_random_numbers(part)
             self.model.save_pretrained(part, save_embedding_layers=False, selected_adapters=[TAUGHT])
             self._save_optimizer_and_scheduler(str(part))
@@ -37,3 +39,15 @@ class SavesWhole:
         self.accelerator.wait_for_everyone()
         self._save_rng_state(str(part))
         self.accelerator.wait_for_everyone()
+
+
+@contextmanager
+def _without_card(model: Any) -> Iterator[None]:
+    """PEFT puts a card for people beside the weights: more than half the time of a small checkpoint, and
+    nobody reads it there.
+    """
+    model.create_or_update_model_card = lambda _folder: None
+    try:
+        yield
+    finally:
+        del model.create_or_update_model_card
