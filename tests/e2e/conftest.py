@@ -10,6 +10,7 @@
 
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -57,9 +58,12 @@ def every_core() -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that stays free while its server is away: below those that systems lend to outgoing connections."""
+    while True:
+        port = 10_000 + secrets.randbelow(22_000)  # `random` is seeded by what trains
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
 
 
 class Server:
@@ -256,7 +260,8 @@ def slow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("BACKTALK_API_KEY", KEY)
-            yield server.start()
+            server.start()
+        yield server
     finally:
         server.end(signal.SIGKILL)
 
