@@ -87,6 +87,7 @@ def test_both_tabs_can_be_read_and_reached(visitor: Callable[..., Page], server:
     for window, colours in ((PHONE, "light"), (PHONE, "dark"), ({}, "light"), ({}, "dark")):
         page = visitor(color_scheme=colours, **window)
         view = tab(page, server, "compare")
+        expect(page.locator("#model")).to_have_attribute("data-state", "ready")  # then as fast as may be
         view.get_by_role("textbox").fill("What can you do?")
         view.get_by_role("textbox").press("Enter")
         view.get_by_role("button", name="Both are good").click()

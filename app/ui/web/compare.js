@@ -10,7 +10,7 @@ import * as store from "./store.js";
 const SIDES = ["a", "b"];
 const AGAIN_MS = 1500;  // a model that is still loading is asked after
 
-let page, place, known, state, timer;
+let page, place, known, looking, state, timer;
 
 /** Called at every opening: what was asked and answered stays while the page does. */
 export async function open(section, opener) {
@@ -18,7 +18,8 @@ export async function open(section, opener) {
   if (!place) place = build();
   if (place.element.parentElement !== section) section.replaceChildren(place.title, place.lead, place.element);
   document.addEventListener("keydown", onKey);
-  await lookForModels();
+  looking = lookForModels();
+  await looking;
   if (!state && matchMedia("(hover: hover)").matches) place.box.focus({ preventScroll: true });
 }
 
@@ -88,6 +89,8 @@ function onKey(event) {
 // --- asking ---
 
 async function ask() {
+  await looking; // whoever types fast asks before it is known what can be compared
+  if (state?.request) return;
   const question = place.box.value;
   if (whyNot()) { hint(whyNot()); return; }
   if (!question.trim()) { hint(words.empty_hint); return; }
