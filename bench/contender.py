@@ -34,8 +34,11 @@ def main() -> None:
 
 def _ours(folder: Path, order: dict[str, Any]) -> None:
     """`backtalk train`, told of each step as any user is: by metrics.jsonl."""
+    from training import train
+
+    train.quiet(offline=True)  # as the verb does: libraries read the environment when they are loaded
     import training.sft
-    from training import train, watch
+    from training import watch
 
     if not order.get("by_places", True):
         training.sft.can_learn_by_places = lambda _: False

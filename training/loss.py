@@ -12,7 +12,8 @@ import torch
 from training.render import IGNORED
 
 LOGITS_AT_ONCE = 2**25  # numbers: 128 MiB in float32
-WIDENED_AT_ONCE = 2**24  # numbers of the matrix, where it is held in a narrower type: 64 MiB in float32
+WIDENED_AT_ONCE = 2**22  # numbers of the matrix, where it is held in a narrower type: 16 MiB in float32
+SCORED_AT_ONCE = 16  # tokens whose logits become logarithms of probabilities, in the place of the logits
 UNUSUAL = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier",
            "logits_scaling")  # fmt: skip
 
@@ -74,8 +75,7 @@ def _piece(
     Without `taught` there is no gradient.
     """
     slabs = _slabs(weight, hidden.dtype)
-    logits = torch.cat([hidden @ slab.to(hidden.dtype).T for slab in slabs], dim=1).float()
-    scores = torch.log_softmax(logits, dim=-1)
+    scores = _scores(hidden, slabs)
     places = labels[:, None]
     losses = -scores.gather(1, places)[:, 0]
     if not taught:
@@ -88,6 +88,18 @@ def _piece(
         gradient += part @ slab.to(hidden.dtype)
         start += len(slab)
     return losses, gradient
+
+
+def _scores(hidden: torch.Tensor, slabs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """The logarithm of each next token's probability, (tokens, vocabulary) in float32; held once."""
+    scores = hidden.new_empty((len(hidden), sum(map(len, slabs))), dtype=torch.float32)
+    start = 0
+    for slab in slabs:
+        scores[:, start : start + len(slab)] = hidden @ slab.to(hidden.dtype).T
+        start += len(slab)
+    for some in scores.split(SCORED_AT_ONCE):
+        some.copy_(torch.log_softmax(some, dim=-1))
+    return scores
 
 
 def _slabs(weight: torch.Tensor, wanted: torch.dtype) -> tuple[torch.Tensor, ...]:

@@ -257,7 +257,8 @@ def plan_for(recipe: Recipe, base: Base, width: int, say: Say) -> tuple[str, bac
     numbers = machine.numbers(recipe.precision, device, stored, values)
     config = _model_config(base)
     held = values * torch.finfo(numbers.hold).bits // 8
-    needed = held + bytes_of_step(config, recipe.batch.size * width, width)
+    tight = machine.is_tight(device, values)
+    needed = held + bytes_of_step(config, recipe.batch.size * width, width, tight)
     twice, why_twice = checkpoints_layers(recipe.gradient_checkpointing, needed, device)
     say(f"backend {backend}: {why_backend}")
     say(f"precision {_name(numbers.compute)} on {device}: {numbers.why}")

@@ -80,6 +80,7 @@ def quiet(offline: bool) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch: huge pages for large tensors, where allowed
     # The older of the two stacks knows no other name for gradient checkpointing.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
     if offline:

@@ -11,7 +11,9 @@ from backtalk.errors import ModelError, WordsError
 from training.backends import Plan
 from training.base import Base
 from training.frozen import widen_when_used
+from training.machine import give_back_what_is_freed, is_tight
 from training.recipe import Lora, Recipe
+from training.recomputed import compute_anew
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "c_attn", "attn.c_proj")
 TRANSPOSED = transformers.pytorch_utils.Conv1D  # GPT-2 keeps its matrices the other way round
@@ -28,8 +30,13 @@ def load(recipe: Recipe, base: Base, plan: Plan) -> Any:
 
 def open_base(recipe: Recipe, base: Base, plan: Plan) -> Any:
     """The frozen model, as an adapter is put on it. Raises ModelError where it cannot be read."""
+    tight = is_tight(plan.device, base.values)
+    if tight:
+        give_back_what_is_freed()
     model = _base(recipe, base, plan)
     model.config.use_cache = False
+    if tight:
+        compute_anew(model)
     if plan.numbers.widened and not recipe.base.load_in_4bit:  # packed bytes are no matrix to widen
         widen_when_used(model, model.get_output_embeddings())
     return model
