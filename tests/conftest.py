@@ -53,12 +53,6 @@ def pytest_configure(config: pytest.Config) -> None:
         tempfile.tempdir = None  # read anew
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: the worker with the browser's tests waits for half of its time."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return usable + 1
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where there are several workers, one takes the tests of a file, and one all that open a browser."""
     for item in items:
