@@ -3,8 +3,8 @@
     python bench/train.py [--quick] [--only mini|1B] [--steps N] [--limit SECONDS] [--explain]
 
 The same base, rows, batch, length, adapter, rate and steps for all, each in a process of its own, one after
-the other. TRL runs with its defaults and with what a user would change first ("plain": no gradient
-checkpointing; bfloat16 by autocast, not at all, or as the weights' type). Tokens are counted without padding.
+the other. TRL runs with its defaults and with what a user would change first ("plain", on mini: no
+gradient checkpointing; bfloat16 by autocast, not at all, or as the weights' type). Tokens are counted without padding.
 A contender that takes longer than --limit is stopped; its speed is that of the steps it took, and where it
 took none, what it would be if the first one ended then: a ratio to it is told too low.
 
@@ -94,7 +94,7 @@ def main() -> int:
 def _on_mini(place: Path, args: argparse.Namespace) -> list[Bound]:
     steps = args.steps or (4 if args.quick else 60)
     task = Task("models/mini", MINI, _mini_rows(place, steps * 8), 8, 1024, steps)
-    found = _all(task, place, args)
+    found = _all(task, place, args, {DEFAULTS: {}} if args.quick else {DEFAULTS: {}, **PLAIN})
     best = max((found[name].tokens_per_second for name in PLAIN if name in found), default=0.0)
     ours, defaults = found["ours"].tokens_per_second, found[DEFAULTS].tokens_per_second
     bounds = [
@@ -116,7 +116,7 @@ def _on_1b(place: Path, args: argparse.Namespace) -> list[Bound]:
     make(place / "base", shape_of("Llama-3.2-1B"))
     steps = args.steps or 3
     task = Task("Llama-3.2-1B's shape", place / "base", _long_rows(place, steps), 1, 512, steps)
-    found = _all(task, place, args)
+    found = _all(task, place, args, {DEFAULTS: {}})
     ours, theirs = found["ours"], found[DEFAULTS]
     ratios = (ours.tokens_per_second / theirs.tokens_per_second, ours.peak_bytes / theirs.peak_bytes)
     return [bound(name, ratio, **limit) for name, ratio, limit in zip(names, ratios, limits, strict=True)]
@@ -125,10 +125,11 @@ def _on_1b(place: Path, args: argparse.Namespace) -> list[Bound]:
 # ---- the contenders
 
 
-def _all(task: Task, place: Path, args: argparse.Namespace) -> dict[str, Result]:
+def _all(
+    task: Task, place: Path, args: argparse.Namespace, theirs: Mapping[str, dict[str, Any]]
+) -> dict[str, Result]:
     """Every contender's result, told as a table while they run."""
     ours = WITHOUT if args.explain else {"ours": {}}
-    theirs = {DEFAULTS: {}} if args.quick else {DEFAULTS: {}, **PLAIN}
     print(f"\n{task.name}: {task.steps} steps of {task.batch} rows\n{'':<30}{'tokens/s':>10}{'peak GiB':>10}")
     found = {}
     for number, (name, changed) in enumerate({**ours, **theirs}.items()):
