@@ -3,8 +3,8 @@
     python bench/train.py [--quick] [--only mini|1B] [--steps N] [--limit SECONDS] [--explain]
 
 The same base, rows, batch, length, adapter, rate and steps for all, each in a process of its own, one after
-the other. TRL runs with its defaults and with what a user would change first ("plain", on mini: no
-gradient checkpointing; bfloat16 by autocast, not at all, or as the weights' type). Tokens are counted without padding.
+the other. TRL runs with its defaults and, on mini, with what a user would change first ("plain": no gradient
+checkpointing; bfloat16 by autocast, not at all, or as the weights' type). Tokens are counted without padding.
 A contender that takes longer than --limit is stopped; its speed is that of the steps it took, and where it
 took none, what it would be if the first one ended then: a ratio to it is told too low.
 
