@@ -6,8 +6,7 @@ from typing import Any
 from backtalk.files import writing
 
 CALM = 0.95  # share of the past in the calmer line
-LEFT, RIGHT, BOTTOM, TOP, BETWEEN = 0.85, 0.2, 0.6, 0.5, 1.0  # inches around the axes
-# A layout that matplotlib finds by itself ("constrained") draws everything twice.
+
 
 UNITS = {"sft": "loss (nats per learned token)"}  # the losses of votes have none
 
@@ -17,12 +16,7 @@ def draw_loss(rows: list[dict[str, Any]], path: Path, title: str) -> None:
     from matplotlib.figure import Figure
 
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    width, height = 3 + 4 * len(methods), 4
-    figure = Figure(figsize=(width, height))
-    each = (width - LEFT - RIGHT - BETWEEN * (len(methods) - 1)) / len(methods)
-    figure.subplots_adjust(
-        LEFT / width, BOTTOM / height, 1 - RIGHT / width, 1 - TOP / height, wspace=BETWEEN / each
-    )
+    figure = Figure(figsize=(3 + 4 * len(methods), 4), layout="constrained")
     for axes, method in zip(figure.subplots(1, len(methods), squeeze=False)[0], methods, strict=True):
         own = [row for row in rows if row["method"] == method]
         steps, losses = [row["step"] for row in own], [row["loss"] for row in own]
