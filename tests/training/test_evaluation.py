@@ -137,6 +137,36 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(
     assert code == 0 and len(asked) == len(set(asked)) == count > 9
 
 
+def test_what_no_flag_asked_is_asked_of_a_file_once(
+    capsys: pytest.CaptureFixture[str], data: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    ask = Served.ask
+
+    def counting(self: Served, items: Any, most: int) -> Any:
+        for item, answer in ask(self, items, most):
+            asked.append(item.part)
+            yield item, answer
+
+    rows = list(read_jsonl(Path(data["primary"])))
+    flagged = Path(data["primary"]).with_name("flagged.jsonl")
+    write_jsonl(flagged, ({**row, "id": f"f{place}", "flags": ["01"]} for place, row in enumerate(rows[:5])))
+    monkeypatch.setattr(Served, "ask", counting)
+    sets = ["--task", data["primary"], str(flagged), "--general", data["general"]]
+    _, first, _ = run(capsys, "mini", "--data", data["primary"], *sets)
+    assert (asked.count("primary"), asked.count("task")) == (len(rows), len(rows) + 5)
+    asked.clear()
+    _, second, _ = run(capsys, "mini", "--baseline", "mini", "--data", data["primary"], *sets)
+    assert (asked.count("primary"), asked.count("task")) == (2 * len(rows), 2 * 5)
+    results = {
+        role: row for row in second["metrics"]["models"] if row["part"] == "task" for role in [row["role"]]
+    }
+    then = next(row for row in first["metrics"]["models"] if row["part"] == "task")
+    assert {**results["model"], "role": ""} == {**results["baseline"], "role": ""} == {**then, "role": ""}
+    (file,) = (home() / "answers").iterdir()
+    assert sum(what == "answer" for _, what, _ in read_jsonl(file)) == len(rows)
+
+
 def test_each_prompt_variant_has_a_baseline_of_its_own(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -4,7 +4,8 @@
 
 `evaluations/ID/` holds items.jsonl, with a baseline also side_by_side.html and verdict.json, and last
 card.json. ID follows from the order and from the content of models and files, so the same order finds what
-is there; while it runs, answers are kept in `ID.parts/` and nothing is asked twice.
+is there; while it runs, answers are kept in `ID.parts/` and nothing is asked twice. What a file answered to
+questions that no flag made is known in the next evaluation too.
 """
 
 import shutil
@@ -21,6 +22,7 @@ from training.evaluation import compare, page
 from training.evaluation.items import PARTS, Item, read_items
 from training.evaluation.judge import deliver, judge
 from training.evaluation.kept import Kept, key
+from training.evaluation.known import Known
 from training.evaluation.order import Order, check_metric, identity_of, inputs_of, variant_of
 from training.evaluation.results import Results
 from training.evaluation.scores import Scored, is_asked, score
@@ -42,7 +44,7 @@ def evaluate(order: Order, report: Report = lambda _: None) -> tuple[Path, Card]
         if not _is_finished(folder, inputs):
             scored = {
                 (role, name): _measure(
-                    subject, items[name], order, _parts(folder) / _file(role, name), report
+                    subject, items[name], order, name, _parts(folder) / _file(role, name), report
                 )
                 for role, subject in subjects.items()
                 for name in order.prompts
@@ -70,18 +72,22 @@ def _is_finished(folder: Path, inputs: Sequence[dict[str, Any]]) -> bool:
 
 
 def _measure(
-    subject: Subject, items: Sequence[Item], order: Order, file: Path, report: Report
+    subject: Subject, items: Sequence[Item], order: Order, prompt: str, file: Path, report: Report
 ) -> list[Scored]:
     """One model under one prompt: answers and bits of all items, in their order."""
+    known = Known(subject.gguf, variant_of(prompt), order.max_tokens)
+    to_ask, to_read = list(filter(is_asked, items)), list(filter(order.reads, items))
     with closing(Kept(file)) as kept:
-        asked = kept.unanswered(item for item in items if is_asked(item))
+        known.recall(to_ask, to_read, kept)
+        asked = kept.unanswered(to_ask)
         for done, (item, answer) in enumerate(subject.ask(asked, order.max_tokens), 1):
             kept.keep_answer(item, answer)
             report(f"evaluate: {subject.name} answered {done:,} of {len(asked):,}")
-        texts = kept.unread(item for item in items if order.reads(item))
+        texts = kept.unread(to_read)
         for done, (item, bits) in enumerate(subject.read(texts), 1):
             kept.keep_bits(item, bits)
             report(f"evaluate: {subject.name} read {done:,} of {len(texts):,}")
+        known.remember(items, kept)
         return [score(item, kept.answers.get(key(item)), kept.bits.get(key(item))) for item in items]
 
 
