@@ -3,7 +3,8 @@
 What was right when a corpus was written may be out of date now. Its rows ask for the same fact in words that
 nobody has flagged yet; left out they teach nothing, put right they teach what the flags say. This is done
 only where it cannot be meant otherwise: the row's whole answer is the flagged one (but for spelling), flags
-on at least `FEWEST` questions correct that answer, all in the same words, and nobody calls it good.
+on enough questions correct that answer, all in the same words, and nobody calls it good. Enough are `FEWEST`,
+or `FEWEST_OF_A_VALUE` where the correction is the answer's own sentence with another number in it.
 """
 
 from collections import defaultdict
@@ -12,9 +13,11 @@ from dataclasses import dataclass, field
 
 from feedback.curate.replay import Replayed
 from feedback.curate.rows import Rows, row_id
+from feedback.curate.sentence import sentence
 from feedback.curate.similar import normalised
 
 FEWEST = 3  # questions: below that an answer such as "I do not know" may be wrong for one of them alone
+FEWEST_OF_A_VALUE = 2  # what states a number states it of something, and is wrong wherever it is said
 
 
 @dataclass
@@ -40,8 +43,13 @@ def corrections(rows: Rows) -> dict[str, Correction]:
         for answer, targets in found.items()
         if len(targets) == 1
         for text, correction in targets.items()
-        if text != answer and len(correction.questions) >= FEWEST
+        if text != answer and len(correction.questions) >= _enough(answer, text)
     }
+
+
+def _enough(answer: str, correction: str) -> int:
+    own = sentence(answer, answer, "")
+    return FEWEST_OF_A_VALUE if own and sentence(correction, answer, "") == own else FEWEST
 
 
 def mended(rows: Sequence[Replayed], found: Mapping[str, Correction]) -> Iterator[tuple[str, Replayed]]:

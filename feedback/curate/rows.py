@@ -11,7 +11,7 @@ same row has the same id in every set.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -20,8 +20,10 @@ from feedback.curate.agreement import ACCEPTED, SHARE
 from feedback.curate.candidate import Candidate
 from feedback.curate.routes import Lesson
 from feedback.curate.similar import normalised, numbers
+from feedback.curate.spelling import closest
 
 FILES = ("sft", "kto", "dpo", "eval")
+WRITTEN = ("sft", "dpo")  # what a contributor wrote is taught in these; a vote is on what a model wrote
 CAPPED_SHARE = 0.25  # of all votes that may be about length alone, which a model learns too gladly
 CAPPED_FEW = 20  # rows of that kind are never too many
 MOST_TO_AVOID = 5  # flagged answers of one evaluation item
@@ -84,9 +86,11 @@ class Rows:
                 votes.decided.add(lesson.label)
 
     def settle(self) -> None:
-        """Takes out what contradicts, then what is too much of one kind, and gives every row its id."""
+        """Takes out what contradicts, then what is too much of one kind; gives every row spelling and id."""
         self._drop_contradictions()
         self._drop_beyond_share()
+        for name in WRITTEN:
+            self._spell_alike(name)
         for name in FILES:
             for row in self._rows[name].values():
                 row.id = row_id(name, _content(name, row))
@@ -144,6 +148,18 @@ class Rows:
         room = max(CAPPED_FEW, int(others * CAPPED_SHARE / (1 - CAPPED_SHARE)))
         for key in capped[room:]:
             self._take_out("kto", key, "kto:capped_share")
+
+    def _spell_alike(self, name: str) -> None:
+        """Corrections of one answer that say the same are spelled the same."""
+        alike: defaultdict[Key, list[Row]] = defaultdict(list)
+        for row in self._rows[name].values():
+            alike[row.first.answer_key, row.lesson.target_key].append(row)
+        for rows in alike.values():
+            spellings = Counter(row.lesson.target for row in rows)
+            if len(spellings) > 1:
+                text = closest(rows[0].first.answer, spellings)
+                for row in rows:
+                    row.lesson = replace(row.lesson, target=text)
 
     def _take_out(self, name: str, key: Key, why: str) -> None:
         for flag in self._rows[name].pop(key).flags:

@@ -31,7 +31,7 @@ The mix, and why (the shapes of the dialogues in `SHAPES`, their turns in shapes
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from random import Random
@@ -40,7 +40,7 @@ from training.mini.chat import Chat, Turn
 from training.mini.desk import desk
 from training.mini.drills import drill
 from training.mini.questions import EvaluationItem, evaluation_items, is_right, write_evaluation
-from training.mini.shapes import any_turn, ask_back, remember
+from training.mini.shapes import TURNS, any_turn, ask_back, remember
 from training.mini.summaries import summary
 from training.mini.system import neutral_prompt, with_system
 from training.mini.voice import Voice
@@ -62,16 +62,18 @@ class Dialogue:
     fact: str = ""
 
 
-def dialogues(seed: int) -> Iterator[Dialogue]:
-    """Dialogues without end, the same ones for the same seed."""
+def dialogues(
+    seed: int, shapes: Mapping[str, float] = SHAPES, turns: Mapping[str, float] = TURNS
+) -> Iterator[Dialogue]:
+    """Dialogues without end, the same ones for the same seed; shapes and turns by shares of any sum."""
     rng = Random(seed)
     voice = Voice(rng)
-    shapes, weights = tuple(SHAPES), tuple(accumulate(SHAPES.values()))
+    names, weights = tuple(shapes), tuple(accumulate(shapes.values()))
     while True:
-        yield _dialogue(voice, rng.choices(shapes, cum_weights=weights)[0])
+        yield _dialogue(voice, rng.choices(names, cum_weights=weights)[0], turns)
 
 
-def _dialogue(voice: Voice, shape: str) -> Dialogue:
+def _dialogue(voice: Voice, shape: str, turns: Mapping[str, float]) -> Dialogue:
     if shape == "summary":
         return Dialogue(_messages([summary(voice)]), "summaries")
     if shape == "drill":
@@ -81,7 +83,7 @@ def _dialogue(voice: Voice, shape: str) -> Dialogue:
         if voice.rng.random() < SYSTEM:
             return _under_system(voice)
         for _ in range(1 if shape == "one" else voice.rng.choice((2, 2, 3, 3, 4, 5))):
-            any_turn(chat)
+            any_turn(chat, turns)
     elif shape == "history":
         remember(chat)
     else:

@@ -14,7 +14,13 @@ from typing import Any
 
 from backtalk.files import write_jsonl
 from backtalk.verb import Parser, report_json
-from training.mini.corpus import dialogues
+from training.mini.corpus import SHAPES, dialogues
+from training.mini.shapes import TURNS
+
+# A round unlearns two things first: to copy names and numbers letter by letter, and that not every question is
+# about the shop. They come more often than in the corpus.
+REPLAYED_SHAPES = {**SHAPES, "drill": 12.0, "summary": 6.0}
+REPLAYED_TURNS = {**TURNS, "outside": 28.0}
 
 
 def main(argv: list[str]) -> int:
@@ -40,6 +46,6 @@ def main(argv: list[str]) -> int:
 
 def replayed(seed: int) -> Iterator[dict[str, Any]]:
     """Rows without end: `prompt` and `completion`, as curated sets have them."""
-    for one in dialogues(seed):
+    for one in dialogues(seed, REPLAYED_SHAPES, REPLAYED_TURNS):
         *asked, answer = one.messages
         yield {"prompt": asked, "completion": [answer]}

@@ -3,7 +3,7 @@
 Promise: each answer follows from the chat before it; a turn that would have two answers there is not said.
 """
 
-from itertools import accumulate
+from collections.abc import Mapping
 
 from training.mini.chat import SLOTS, Chat, Turn
 
@@ -27,13 +27,11 @@ TURNS = {
 GIVEN = {"order": 30, "product": 18, "country": 16, "name": 14, "city": 8, "service": 7, "item": 7}
 BETWEEN = (0, 0, 0, 0, 1, 1, 1, 2, 2, 3)  # turns between what is given and what needs it
 
-_KINDS, _KIND_WEIGHTS = tuple(TURNS), tuple(accumulate(TURNS.values()))
 
-
-def any_turn(chat: Chat) -> Turn:
+def any_turn(chat: Chat, shares: Mapping[str, float] = TURNS) -> Turn:
     """One turn of the mix, where the chat so far gives it one answer."""
     rng, memory = chat.voice.rng, chat.memory
-    kind = rng.choices(_KINDS, cum_weights=_KIND_WEIGHTS)[0]
+    kind = rng.choices(tuple(shares), tuple(shares.values()))[0]
     if kind == "bare":
         return chat.bare(rng.choice(tuple(chat.desk.families)))
     if kind == "recall":

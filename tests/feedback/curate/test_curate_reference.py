@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter, defaultdict
+from dataclasses import replace
+from difflib import SequenceMatcher
 from hashlib import sha256
 from itertools import combinations, product
 from pathlib import Path
@@ -219,7 +221,23 @@ def settle(
     room = max(20, int((len(votes) - len(capped)) * 0.25 / 0.75))
     capped.sort(key=lambda key: shuffle(seed, repr(key)))
     take_out(votes, capped[room:], "kto:capped_share", withheld)
+    for name in ("sft", "dpo"):
+        spell_alike(files[name])
     return {name: list(rows.values()) for name, rows in files.items()}
+
+
+def spell_alike(rows: dict[Any, list[tuple[Candidate, Lesson]]]) -> None:
+    first = {key: row[0] for key, row in rows.items()}
+    for key, (flag, lesson) in first.items():
+        said = (flag.answer_key, lesson.target_key)
+        alike = [row for row in first.values() if (row[0].answer_key, row[1].target_key) == said]
+        texts, answer = [one.target for _, one in alike], alike[0][0].answer
+
+        def unlike(text: str, answer: str = answer, texts: list[str] = texts) -> tuple[float, int, str]:
+            ratio = SequenceMatcher(None, answer, text, autojunk=False).ratio()
+            return -ratio, -texts.count(text), text
+
+        rows[key][0] = (flag, replace(lesson, target=min(texts, key=unlike)))
 
 
 def take_out(rows: dict[Any, Any], keys: list[Any], reason: str, withheld: dict[str, list[str]]) -> None:

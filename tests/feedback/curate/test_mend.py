@@ -1,7 +1,7 @@
 """What flags correct is put right in the rows that are replayed, where it cannot be meant otherwise.
 
 Command: python -m pytest tests/feedback/curate/test_mend.py
-Promise: whole answer, three questions, one correction, nobody who calls it good; the manifest names the rows.
+Promise: whole answer, enough questions, one correction, nobody calls it good; the manifest names the rows.
 """
 
 from dataclasses import dataclass
@@ -74,8 +74,25 @@ def test_a_longer_answer_is_left_out_and_another_one_stays(events: list[FlagEven
     assert answers["Do you open on Sunday?"]["completion"][0]["content"] == "No."
 
 
-def test_two_questions_are_too_few(events: list[FlagEvent], tmp_path: Path) -> None:
+def test_two_questions_are_enough_where_a_number_alone_changes(
+    events: list[FlagEvent], tmp_path: Path
+) -> None:
+    assert made(tmp_path, events[:2]).answers[OTHERS]["completion"][0]["content"] == RIGHT
+    assert OTHERS not in made(tmp_path, events[:1]).answers
+
+
+def test_two_questions_are_too_few_for_other_words(tmp_path: Path) -> None:
+    other = "We take things back until the end of spring."
+    events = [corrected(f"who{n}", question, other) for n, question in enumerate(ASKED)]
     assert OTHERS not in made(tmp_path, events[:2]).answers
+    assert made(tmp_path, events).answers[OTHERS]["completion"][0]["content"] == other
+
+
+def test_spellings_of_one_correction_are_one_and_it_is_written_like_the_answer(tmp_path: Path) -> None:
+    spellings = ("you have 45 days", RIGHT, "YOU HAVE 45 DAYS!")
+    events = [corrected(f"who{n}", *said) for n, said in enumerate(zip(ASKED, spellings, strict=True))]
+    answers = made(tmp_path, events).answers
+    assert {answers[asked]["completion"][0]["content"] for asked in (*ASKED, OTHERS)} == {RIGHT}
 
 
 def test_two_corrections_of_one_answer_are_no_agreement(events: list[FlagEvent], tmp_path: Path) -> None:
