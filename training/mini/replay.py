@@ -17,8 +17,8 @@ from backtalk.verb import Parser, report_json
 from training.mini.corpus import SHAPES, dialogues
 from training.mini.shapes import TURNS
 
-# A round unlearns two things first: to copy names and numbers letter by letter, and that not every question is
-# about the shop. They come more often than in the corpus.
+# Two things are unlearned first: to copy names and numbers letter by letter, and that a question may not be
+# about the shop. Both come more often than in the corpus.
 REPLAYED_SHAPES = {**SHAPES, "drill": 12.0, "summary": 6.0}
 REPLAYED_TURNS = {**TURNS, "outside": 28.0}
 
