@@ -25,7 +25,7 @@ OF_VOTES = {
 }
 """What KTO and DPO measure besides, as TRL calls it and as metrics.jsonl does."""
 
-SMOOTHING = 0.9  # of the speed that the live line shows, so that it can be read
+SMOOTHING = 0.9  # of speed and time left in the live line, so that they can be read
 
 
 class Stop:
@@ -81,7 +81,7 @@ class Watch(TrainerCallback):
     ):
         self._metrics, self._progress, self._stop = metrics, progress, stop
         self._tokens, self._device, self._course = tokens, device, course
-        self._speed = 0.0
+        self._step = (0.0, 0.0)  # tokens and seconds of a step, smoothed: short and long rows take turns
         self._seen, self._began = 0, 0.0
 
     def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -115,14 +115,20 @@ class Watch(TrainerCallback):
         self._show(row)
 
     def _show(self, row: dict[str, Any]) -> None:
-        speed = row["tokens"] / max(row["seconds"], 1e-6)
-        self._speed = SMOOTHING * self._speed + (1 - SMOOTHING) * speed if self._speed else speed
-        left = (self._course.steps - row["step"]) * row["tokens"] / max(self._speed, 1e-6)
+        now = (float(row["tokens"]), float(row["seconds"]))
+        self._step = _smoothed(self._step, now) if any(self._step) else now
+        tokens, seconds = self._step
+        speed, left = tokens / max(seconds, 1e-6), (self._course.steps - row["step"]) * seconds
         self._progress.report(
             f"{row['method']} step {row['step']:,}/{self._course.steps:,}  "
             f"loss {row['loss']:.4f}  rate {row['rate']:.1e}  "
-            f"{self._speed:,.0f} tokens/s  {_clock(left)} left  {gigabytes(peak_memory(self._device))}"
+            f"{speed:,.0f} tokens/s  {_clock(left)} left  {gigabytes(peak_memory(self._device))}"
         )
+
+
+def _smoothed(before: tuple[float, float], now: tuple[float, float]) -> tuple[float, float]:
+    tokens, seconds = (SMOOTHING * old + (1 - SMOOTHING) * new for old, new in zip(before, now, strict=True))
+    return tokens, seconds
 
 
 def _check(loss: float, step: int) -> None:
