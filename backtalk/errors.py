@@ -12,17 +12,30 @@
     └── OutboxError          a flag could not be written to disk
 
 A message has three parts: what was found, what was wanted, what to do. The command line prints it
-without a traceback; the page shows it as it is. Anything outside this tree is a defect of ours.
+without a traceback. Anything outside this tree is a defect of ours.
+
+    raise BusyError("64 questions are waiting already.").called("busy", most=64, seconds=20)
+
+What a visitor may meet has a name, too, and says what stands in its gaps: the page has words for it in every
+language, and shows the sentence itself where it has none.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any, Self
 
 
 class BacktalkError(Exception):
     """The work failed for a reason that the reader can act on."""
 
     exit_code = 1
+    name = ""
+    gaps: Mapping[str, Any] = {}
+
+    def called(self, name: str, **gaps: Any) -> Self:
+        """The same error with the name under which the page has words for it; `gaps`: texts and numbers."""
+        self.name, self.gaps = name, gaps
+        return self
 
 
 class WordsError(BacktalkError):

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from backtalk.errors import BacktalkError, NetworkError
+from backtalk.errors import BacktalkError, BusyError, NetworkError
 
 Json = dict[str, Any]
 
 PATIENCE_SECONDS = 120.0
 BETWEEN_TRIES_SECONDS = 0.02
+TOO_MANY = 503  # the status of a chat whose queue is full
 WHOLE = "flag+thread"  # the consent under which the turns before a flagged answer may be kept
 
 
@@ -50,8 +51,12 @@ class Server:
         return self._post(f"run/{name}", request)["data"][0]
 
     def ask(self, request: Json) -> Iterator[Json]:
-        event = self._post("call/ask", request)["event_id"]
-        with self._open(f"{self.address}/gradio_api/call/ask/{event}") as lines:
+        return self.stream("ask", request)
+
+    def stream(self, name: str, request: Json) -> Iterator[Json]:
+        """The answers, one after the other, of an endpoint that answers bit by bit."""
+        event = self._post(f"call/{name}", request)["event_id"]
+        with self._open(f"{self.address}/gradio_api/call/{name}/{event}") as lines:
             kind = ""
             for line in lines:
                 name, _, value = line.decode().rstrip("\n").partition(": ")
@@ -88,7 +93,8 @@ class Server:
         try:
             return urllib.request.urlopen(request, timeout=PATIENCE_SECONDS)
         except urllib.error.HTTPError as fault:
-            raise NetworkError(f"The chat at {self.address} said: {fault.read().decode()[:200]}") from fault
+            kind = BusyError if fault.code == TOO_MANY else NetworkError
+            raise kind(f"The chat at {self.address} said: {fault.read().decode()[:200]}") from fault
         except OSError as fault:
             raise NetworkError(f"The chat at {self.address} was not reached ({fault}).") from fault
 
@@ -121,14 +127,14 @@ class Visitor:
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
         entered = self._run("enter", {})
-        self._token, self._consent_version = entered["visitor"], entered["consent_version"]
+        self.token, self._consent_version = entered["visitor"], entered["consent_version"]
 
     def ask(self, question: str, before: Answered | None = None, **controls: Any) -> Answered:
         """Asks in a new conversation, or goes on in that of `before`; `controls` as the page sends them."""
         conversation = before.conversation if before else secrets.token_urlsafe(12)
         earlier = before.messages if before else ()
         request = {
-            "visitor": self._token,
+            "visitor": self.token,
             "conversation": conversation,
             "request": secrets.token_urlsafe(12),
             "messages": list(earlier),
@@ -145,7 +151,7 @@ class Visitor:
     def flag(self, answer: Answered, choice: Json, scope: str = WHOLE) -> Json:
         """Flags the answer under consent to training; returns the receipt. `choice` as the page sends it."""
         request = {
-            "visitor": self._token,
+            "visitor": self.token,
             "conversation": answer.conversation,
             "messages": list(answer.messages),
             "message": answer.message,
@@ -165,7 +171,40 @@ class Visitor:
         return _calm(self._chat.run(name, request))
 
 
+class Comparer(Visitor):
+    """A contributor who also puts one question to two models; only a chat behind an address has them."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        self._server = server
+
+    def compare(self, question: str, **controls: Any) -> str:
+        """Puts a question to the first pair that the chat offers; returns it sealed, to be voted on.
+
+        Raises BacktalkError where the chat has fewer than two models.
+        """
+        pair = self._run("contenders", {"visitor": self.token})["pair"]
+        request = {
+            "visitor": self.token,
+            "pair": pair,
+            "request": secrets.token_urlsafe(12),
+            "question": question,
+            "controls": controls,
+        }
+        whole: Json = {}
+        for step in self._server.stream("compare", request):
+            whole |= _calm(step)
+        if "sealed" not in whole:
+            raise NetworkError("The chat ended a comparison before it was whole. Ask again.")
+        return str(whole["sealed"])
+
+    def vote(self, sealed: str, choice: str, scope: str = WHOLE) -> Json:
+        """Votes under consent to training; returns who was who. `choice` as the page sends it."""
+        said = {"choice": choice, "consent": self._consent(scope)}
+        return self._run("choose", {"visitor": self.token, "sealed": sealed, "choice": said})
+
+
 def _calm(answer: Json) -> Json:
     if "error" in answer:
-        raise BacktalkError(answer["error"])
+        raise BacktalkError(answer["error"]).called(answer.get("name", ""), **answer.get("gaps", {}))
     return answer

@@ -49,7 +49,7 @@ class Comparing:
         """Both answers, begun. Raises WordsError, ModelError, ContextError or BusyError."""
         text = checked_text(question, "question", LONGEST_MESSAGE)
         if not text:
-            raise WordsError("The question is empty. Write one.")
+            raise WordsError("The question is empty. Write one.").called("empty")
         asked = sign(Message(new_id(), new_id(), "", "user", text, now()), visitor)
         seed = controls.seed if controls.seed >= 0 else secrets.randbelow(2**31)
         drawn = list(pair)
@@ -191,8 +191,11 @@ def _opened(visitor: str, sealed: Any) -> tuple[Message, dict[str, Message]]:
 
 def _checked(choice: Any) -> Json:
     """The vote as the page sends it: one of the choices, empty to take it back; reasons by side."""
-    if not isinstance(choice, dict) or not choice.keys() <= PARTS or choice.get("choice") not in VERDICTS:
-        raise FlagError("A vote is for A, for B, for both or for neither. Reload the page and vote again.")
+    voted = choice.get("choice") if isinstance(choice, dict) else None
+    if not isinstance(voted, str) or voted not in VERDICTS or not choice.keys() <= PARTS:
+        raise FlagError(
+            "A vote is for A, for B, for both or for neither. Reload the page and vote again."
+        ).called("out_of_step")
     reasons = choice.get("reasons", {})
     if not isinstance(reasons, dict) or not reasons.keys() <= {*SIDES}:
         raise FlagError("The reasons of this vote belong to no answer. Reload the page and vote again.")

@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
+from app.access.incoming import understood
 from app.access.key import Key
 from app.desk.answering import LINE_SECONDS, Desk
 from app.programs.completions import (
@@ -212,6 +213,6 @@ async def _json(request: Request) -> object:
         if len(body) > LARGEST_REQUEST:
             raise Refused(f"The request is larger than {LARGEST_REQUEST >> 20} MiB. Send less.", 413)
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise WordsError("The request is not JSON.") from None
+        return understood(body)
+    except ValueError as fault:
+        raise WordsError(str(fault)) from None

@@ -161,9 +161,10 @@ def _messages(value: Any) -> list[dict[str, str]]:
 
 
 def _message(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict) or value.get("role") not in ROLES:
+    role = value.get("role") if isinstance(value, dict) else None
+    if not isinstance(role, str) or role not in ROLES:
         raise WordsError(f"A message has no role that is known. Known are {', '.join(ROLES)}.")
-    return {"role": ROLES[value["role"]], "content": clean(_content(value.get("content")))}
+    return {"role": ROLES[role], "content": clean(_content(value.get("content")))}
 
 
 def _content(value: Any) -> str:

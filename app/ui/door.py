@@ -15,9 +15,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.accounts import Person
+from app.access.incoming import understood, written
 from app.ui.endpoint import FROM_THE_DOOR, MAINTAINER, Role
 
 OPEN = {
@@ -119,7 +121,7 @@ class Door:
         except ValueError as fault:
             await _say(send, 422, str(fault))
             return
-        await self._pass_on(self._app, scope, _replay(json.dumps({"data": data}).encode(), receive), send)
+        await self._pass_on(self._app, scope, _replay(written({"data": data}), receive), send)
 
     def _checked(self, way_in: re.Match[str], headers: Mapping[bytes, bytes], body: bytes) -> list[Json]:
         """The one object that an endpoint takes; what else Gradio would understand stays outside."""
@@ -131,10 +133,7 @@ class Door:
         if not headers.get(b"content-type", b"").startswith(b"application/json"):
             # A page of another site can send anything else in a visitor's name without being asked first.
             raise ValueError("The request does not call itself application/json.")
-        try:
-            value = json.loads(body)
-        except (ValueError, RecursionError):
-            raise ValueError("The request is not JSON.") from None
+        value = understood(body)
         data = value.get("data") if isinstance(value, dict) else None
         if not isinstance(data, list) or len(data) != 1 or not isinstance(data[0], dict):
             raise ValueError(f'The endpoint {name} takes {{"data": [{{...}}]}}: a list with one object.')
@@ -147,7 +146,8 @@ class Door:
         except (
             Exception
         ) as fault:  # whoever is behind has answered already or never will; say it once, calmly
-            print(f"A request to {scope['path']} failed: {fault!r}", file=sys.stderr)
+            if not isinstance(fault.__cause__, HTTPException):  # of a stream that is not there: it was told
+                print(f"A request to {scope['path']} failed: {fault!r}", file=sys.stderr)
             await guard.close()
 
 

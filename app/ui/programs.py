@@ -7,7 +7,6 @@ The client asks /config and /gradio_api/info what there is, joins Gradio's queue
 listens to what its own session is told. A session's name is the client's secret: 32 random digits or more.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +15,8 @@ from urllib.parse import parse_qs
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.access.incoming import understood, written
 
 INFO, JOIN, DATA = "/gradio_api/info", "/gradio_api/queue/join", "/gradio_api/queue/data"
 LARGEST_REQUEST = 4 * 2**20  # bytes: a conversation of some 2,000 messages
@@ -88,15 +89,12 @@ async def _body(request: Request) -> Any:
         body += part
         if len(body) > LARGEST_REQUEST:
             raise _TooLarge(f"The request is larger than {LARGEST_REQUEST >> 20} MiB. Send less.")
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise ValueError("The request is not JSON.") from None
+    return understood(body)
 
 
 def _replay(value: Json, receive: Receive) -> Receive:
     """The checked request for the app behind, then whatever comes after it."""
-    waiting = [{"type": "http.request", "body": json.dumps(value).encode(), "more_body": False}]
+    waiting = [{"type": "http.request", "body": written(value), "more_body": False}]
 
     async def replay() -> Message:
         return waiting.pop() if waiting else await receive()

@@ -12,7 +12,6 @@ Promise: who somebody is stands in a cookie that no script reads; the link's key
 is sent to a server.
 """
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -21,6 +20,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.access.accounts import HUB, LINK, STATE, Accounts, Person, cookie_value, own_name
+from app.access.incoming import understood
 from app.access.oauth import CALLBACK, HubSignIn, SignInError
 from app.access.seal import seal, unseal
 from app.maintain.actions import record
@@ -137,8 +137,8 @@ async def _key(request: Request) -> Any:
         if len(body) > LARGEST_KEY:
             return None
     try:
-        told = json.loads(body)
-    except (ValueError, RecursionError):
+        told = understood(body)
+    except ValueError:
         return None
     return told.get("key") if isinstance(told, dict) else None
 

@@ -56,6 +56,7 @@ def test_every_file_that_the_page_wants_early_is_there(client: Any) -> None:
         ("run/enter", b"{", "not JSON"),
         ("run/enter", b"[" * 100_000, "not JSON"),
         ("run/enter", b"\xff\xfe", "not JSON"),
+        ("run/enter", b'{"data": [{"a": ' + b"[" * 500 + b"]" * 500 + b"}]}", "levels deep"),
         ("run/enter", b"[]", "a list with one object"),
         ("run/enter", b'{"data": []}', "a list with one object"),
         ("run/enter", b'{"data": [1]}', "a list with one object"),
@@ -73,6 +74,21 @@ def test_a_request_that_cannot_be_right_gets_one_sentence(
     assert said in answer.json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("name", "request_of_it"),
+    [
+        ("receipts", {"answers": ["\ud800"]}),
+        ("mine", {"known": ["\udfff"]}),
+        ("withdraw", {"flag": "\ud800"}),
+        ("amend", {"flag": "\ud800", "choice": {"verdict": "bad"}}),
+        ("open", {"conversation": "\ud800", "messages": []}),
+    ],
+)
+def test_half_a_character_ends_no_endpoint(visitor: Any, name: str, request_of_it: dict[str, Any]) -> None:
+    answer = visitor.run(name, visitor=visitor.token, **request_of_it)
+    assert answer.get("error", "").endswith(".") or "error" not in answer
+
+
 def test_a_form_of_another_site_is_refused(client: Any) -> None:
     answer = client.post(
         "/gradio_api/run/enter", content=b'{"data": [{}]}', headers={"content-type": "text/plain"}
@@ -84,6 +100,14 @@ def test_a_form_of_another_site_is_refused(client: Any) -> None:
 def test_what_gradio_would_understand_beside_the_data_is_left_outside(client: Any) -> None:
     body = {"data": [{}], "fn_index": 999, "session_hash": 5, "event_id": []}
     assert client.post("/gradio_api/run/enter", json=body).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["call/ask/0123456789abcdef", f"queue/data?session_hash={'0' * 40}", f"call/ask/{'a' * 4_000}"]
+)
+def test_a_stream_that_is_not_there_is_refused_and_fills_no_log(client: Any, capfd: Any, path: str) -> None:
+    assert "404" in client.get(f"/gradio_api/{path}").text
+    assert capfd.readouterr().err == ""
 
 
 def test_a_request_without_end_is_refused(client: Any) -> None:

@@ -1,0 +1,66 @@
+"""`backtalk chat` as a process of its own, with a state folder and a log that a benchmark can look into.
+
+    with running(home, "--metrics") as chat:
+        Visitor(chat.server)
+        chat.log()          what it has said so far
+
+`more` goes into its environment. It ends with SIGTERM, as a container does.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from backtalk.visitor import Server
+from bench.serve import free_port
+
+PATIENCE = 300.0  # seconds for a start on a busy machine
+LINK = re.compile(r"works once: \S+/#/sign-in/(\S+)")
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A chat that is ready."""
+
+    home: Path
+    port: int
+    pid: int
+
+    @property
+    def server(self) -> Server:
+        return Server(f"http://127.0.0.1:{self.port}")
+
+    def log(self) -> str:
+        return log_of(self.home).read_text(errors="replace")
+
+    def key(self) -> str:
+        """Of the newest link in the terminal, which makes its first reader a maintainer."""
+        return LINK.findall(self.log())[-1]
+
+
+@contextmanager
+def running(home: Path, *words: str, more: Mapping[str, str] | None = None) -> Iterator[Chat]:
+    """Started with the bundled model; `home` is its state folder."""
+    port = free_port()
+    command = [sys.executable, "-m", "backtalk", "chat", "--model", "mini", "--port", str(port), *words]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "BACKTALK_HOME": str(home), **(more or {})}
+    with open(log_of(home), "wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+            chat = Chat(home, port, process.pid)
+            chat.server.wait(PATIENCE)
+            yield chat
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(PATIENCE)
+
+
+def log_of(home: Path) -> Path:
+    """Beside the state folder's own files."""
+    return home / "chat.log"
