@@ -1,9 +1,10 @@
 """Does the loop learn, keep, resist and forget? Simulated stakeholders, real rounds on the bundled model.
 
-    python bench/loop.py [--part one five poison votes gate kills retract] [--seeds 1 2 3 4 5] [--quick]
+    python bench/loop.py [--part one five poison votes gate kills retract hub] [--seeds 1 2 3 4 5] [--quick]
 
 Each part is one promise of the round and takes less than 45 minutes on two cores: one round, five in a row, a
-fifth of the flags poisoned, votes alone, the gate's errors, rounds that are killed, flags that are withdrawn.
+fifth of the flags poisoned, votes alone, the gate's errors, rounds that are killed, flags that are withdrawn,
+and one round over a Hub, from a chat that uploads its flags to a chat that picks the new model up.
 What is finished is kept under --work, and the same command goes on from there.
 """
 
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.loop_parts.setting import Part, Setting
 from bench.report import Bound, report
 
-PARTS = ("one", "five", "poison", "votes", "gate", "kills", "retract")
+PARTS = ("one", "five", "poison", "votes", "gate", "kills", "retract", "hub")
 QUICK_PARTS = ("one",)
 SEEDS = (1, 2, 3, 4, 5)
 WORK = Path(".backtalk") / "loop"

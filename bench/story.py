@@ -39,9 +39,11 @@ OUTBOX = "outbox.sqlite"
 class Story:
     """One state folder under `folder`, and the pieces that are finished."""
 
-    def __init__(self, folder: Path, progress: Progress) -> None:
+    def __init__(self, folder: Path, progress: Progress, more: Mapping[str, str] | None = None) -> None:
+        """`more`: what verbs find in their environment beside the state folder."""
         self.folder, self.home = folder, folder / "home"
         self.home.mkdir(parents=True, exist_ok=True)
+        self.environment = {**(more or {}), "BACKTALK_HOME": str(self.home)}
         self._progress = progress
 
     def piece(self, name: str, make: Callable[[], Any]) -> Any:
@@ -57,7 +59,7 @@ class Story:
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(self.home, folder / "home")
             (folder / "begun").touch()
-        return Story(folder, self._progress)
+        return Story(folder, self._progress, self.environment)
 
     def flags(
         self, name: str, ref: str, errands: Iterable[Errand], sheet: FactSheet, count: int
@@ -84,19 +86,16 @@ class Story:
         if before.stat().st_size:
             shutil.copyfile(before, now)
 
-    def round(self, name: str, recipe: Path, include: str = "agreed") -> Json:
+    def round(self, name: str, recipe: Path, include: str = "agreed", offline: bool = True) -> Json:
         """What `backtalk round` said at its end. Raises BacktalkError where it did not reach one."""
-        return self.piece(f"round-{name}", lambda: self._round(name, recipe, include))
-
-    def _round(self, name: str, recipe: Path, include: str) -> Json:
-        words = ["round", str(recipe), "--include", include, "--by", "bench", "--offline", "--json"]
-        return self.verb(name, words, also=GATE_SAID_NO)
+        words = ["round", str(recipe), "--include", include, "--by", "bench", "--json"]
+        words += ["--offline"] if offline else []
+        return self.piece(f"round-{name}", lambda: self.verb(name, words, also=GATE_SAID_NO))
 
     def verb(self, name: str, words: Sequence[str], also: int = 0) -> Json:
         """What a verb said at its end, run with this state folder."""
         log = self.folder / f"{name}.log"
-        environment = {"BACKTALK_HOME": str(self.home)}
-        done = run_verb(words, log, lambda line: self._progress.report(f"{name}: {line}"), environment)
+        done = run_verb(words, log, lambda line: self._progress.report(f"{name}: {line}"), self.environment)
         if done.code not in (0, also) or not done.said:
             raise BacktalkError(f"backtalk {words[0]} failed: {done.fault} All it said is in {log}.")
         return done.said

@@ -1,7 +1,7 @@
 """What all parts of bench/loop.py share: where they work, how much they do, what they return."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from feedback.store.outbox import Outbox
 from training.mini.comparison import Line, compare, held_out
 from training.mini.desk import desk
 from training.mini.questions import EvaluationItem
-from training.mini.stakeholders.errands import ASKERS, errands
+from training.mini.stakeholders.errands import ASKERS, Errand, errands
 from training.mini.stakeholders.maintainer import review
 from training.mini.stakeholders.person import crowd
 from training.mini.stakeholders.sheet import FactSheet, changed_facts
@@ -90,9 +90,14 @@ def honest_flags(
     setting: Setting, story: Story, seed: int, batch: int = 1, askers: int = ASKERS
 ) -> list[dict[str, Any]]:
     """The flags of a batch's facts by honest people, given to what is served now; `askers` ask the same."""
-    people = crowd(100 * batch + seed, honest=PEOPLE)
-    asked = errands(100 * batch + seed, changed_facts(batch), people, askers)
+    asked = honest_errands(seed, batch, askers)
     return story.flags(f"batch{batch}", story.served(), asked, FactSheet(batch), setting.flags)
+
+
+def honest_errands(seed: int, batch: int = 1, askers: int = ASKERS) -> Iterator[Errand]:
+    """What honest people ask of a batch's facts, without end; `askers` ask the same."""
+    people = crowd(100 * batch + seed, honest=PEOPLE)
+    return errands(100 * batch + seed, changed_facts(batch), people, askers)
 
 
 def reviewed(story: Story, name: str, flags: Sequence[dict[str, Any]], sheet: FactSheet) -> dict[str, int]:
