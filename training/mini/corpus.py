@@ -62,15 +62,13 @@ class Dialogue:
     fact: str = ""
 
 
-def dialogues(
-    seed: int, shapes: Mapping[str, float] = SHAPES, turns: Mapping[str, float] = TURNS
-) -> Iterator[Dialogue]:
-    """Dialogues without end, the same ones for the same seed; shapes and turns by shares of any sum."""
+def dialogues(seed: int, turns: Mapping[str, float] = TURNS) -> Iterator[Dialogue]:
+    """Dialogues without end, the same ones for the same seed; `turns` by shares of any sum."""
     rng = Random(seed)
     voice = Voice(rng)
-    names, weights = tuple(shapes), tuple(accumulate(shapes.values()))
+    shapes, weights = tuple(SHAPES), tuple(accumulate(SHAPES.values()))
     while True:
-        yield _dialogue(voice, rng.choices(names, cum_weights=weights)[0], turns)
+        yield _dialogue(voice, rng.choices(shapes, cum_weights=weights)[0], turns)
 
 
 def _dialogue(voice: Voice, shape: str, turns: Mapping[str, float]) -> Dialogue:

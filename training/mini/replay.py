@@ -14,13 +14,11 @@ from typing import Any
 
 from backtalk.files import write_jsonl
 from backtalk.verb import Parser, report_json
-from training.mini.corpus import SHAPES, dialogues
+from training.mini.corpus import dialogues
 from training.mini.shapes import TURNS
 
-# Two things are unlearned first: to copy names and numbers letter by letter, and that a question may not be
-# about the shop. Both come more often than in the corpus.
-REPLAYED_SHAPES = {**SHAPES, "drill": 12.0, "summary": 6.0}
-REPLAYED_TURNS = {**TURNS, "outside": 28.0}
+# What flags teach is all about the shop: that a question may not be is unlearned first, so it is replayed more often.
+REPLAYED = {**TURNS, "outside": 20.0}
 
 
 def main(argv: list[str]) -> int:
@@ -46,6 +44,6 @@ def main(argv: list[str]) -> int:
 
 def replayed(seed: int) -> Iterator[dict[str, Any]]:
     """Rows without end: `prompt` and `completion`, as curated sets have them."""
-    for one in dialogues(seed, REPLAYED_SHAPES, REPLAYED_TURNS):
+    for one in dialogues(seed, REPLAYED):
         *asked, answer = one.messages
         yield {"prompt": asked, "completion": [answer]}

@@ -5,6 +5,7 @@ Promise: the bundled model answers; what they flag lies in an outbox on disk; of
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -16,9 +17,10 @@ from feedback.curate.candidate import Candidate
 from feedback.curate.similar import normalised
 from feedback.store.decisions import Decisions
 from feedback.store.outbox import Outbox
-from training.mini.desk import desk
+from training.mini.desk import Fact, desk
+from training.mini.evaluate import read_items
 from training.mini.grammar import key
-from training.mini.stakeholders.errands import Errand, errands
+from training.mini.stakeholders.errands import Errand, errands, own_wordings
 from training.mini.stakeholders.maintainer import review
 from training.mini.stakeholders.person import crowd
 from training.mini.stakeholders.reaction import poison_value, react
@@ -68,6 +70,35 @@ def test_no_question_is_a_wording_of_the_evaluation() -> None:
         slot = desk().families[errand.about.family].slot if entry else ""
         skeleton = errand.question.lower().replace(entry.lower(), f"{{{slot}}}") if entry else errand.question
         assert key(skeleton) not in desk().held_out_keys
+
+
+def test_people_have_words_of_their_own_that_neither_corpus_nor_evaluation_has() -> None:
+    changed = [fact for batch in range(1, BATCHES + 1) for fact in changed_facts(batch)]
+    own = own_wordings()
+    assert set(own) == {fact.id for fact in changed} and min(map(len, own.values())) >= 12
+    keys = [key(question) for questions in own.values() for question in questions]
+    assert len(set(keys)) == len(keys)
+    asked_by_exam = {key(item.messages[-1]["content"]) for item in read_items()}
+    assert not asked_by_exam & set(keys)
+    for fact in changed:
+        heard = {key(one) for one in heard_in_training(fact)}
+        assert not heard & {key(question) for question in own[fact.id]}, fact.id
+
+
+def test_most_questions_about_what_changes_are_in_peoples_own_words() -> None:
+    own = {key(question) for questions in own_wordings().values() for question in questions}
+    asked = [key(one.question) for one in some_errands(200, honest=10)]
+    assert 0.6 < sum(one in own for one in asked) / len(asked) < 0.9
+
+
+def heard_in_training(fact: Fact) -> Iterator[str]:
+    """Every wording of the fact that the corpus can draw."""
+    if not fact.family:
+        yield from desk().singles[fact.id][1].all_training()
+        return
+    family = desk().families[fact.family]
+    for skeleton in family.wordings.all_training():
+        yield skeleton.replace(f"{{{family.slot}}}", fact.entry)
 
 
 def test_the_same_seed_gives_the_same_errands_and_another_seed_others() -> None:
