@@ -17,7 +17,7 @@ from backtalk.verb import Parser, report_json
 from training.mini.corpus import dialogues
 from training.mini.shapes import TURNS
 
-# What flags teach is all about the shop: that a question may not be is unlearned first, so it is replayed more often.
+# What flags teach is about the shop; that a question may not be is unlearned first.
 REPLAYED = {**TURNS, "outside": 20.0}
 
 

@@ -2,7 +2,7 @@
 
     errands(seed=1, facts, people, askers=4)      without end; the first 200 are those of a round
 
-Three in four questions about a fact that changes are worded as the bundled model never heard them (asked.yaml;
+Three in four questions about a fact that changes are in words that the bundled model never heard (asked.yaml;
 its writers saw neither corpus nor evaluation), the others as in its corpus, and none as in the evaluation.
 People change case and marks and no more, so that what several of them say can agree.
 """
