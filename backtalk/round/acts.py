@@ -319,7 +319,7 @@ def promote(work: Round) -> Said:
 
 def _expect_current(work: Round) -> None:
     """Raises BacktalkError where by now another model is served than the one that was beaten."""
-    now, beaten = current_of(work.recipe), work.state.current
+    now, beaten = current_of(work.recipe, work.offline), work.state.current
     if now["sha256"] not in (beaten["sha256"], work.candidate):
         raise BacktalkError(
             f"{now['name']} is served by now, and {work.gguf.name} was judged against {beaten['name']}, "

@@ -15,7 +15,7 @@ ROWS = ("sft", "kto", "dpo", "eval")
 
 def look_again(work: Round) -> None:
     """Takes back the acts that no longer hold, before the round goes on."""
-    current = current_of(work.recipe)
+    current = current_of(work.recipe, work.offline)
     if work.state.done("promote") or (work.candidate and work.candidate == current["sha256"]):
         return  # all that is lacking is to write it down
     _flags_again(work)

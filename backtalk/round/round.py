@@ -105,7 +105,7 @@ def run_round(
     with rounds.alone():
         if not any((home() / name).exists() for name in FLAGS_LIE_IN) and not recipe.hub.dataset:
             return Outcome("There are no flags yet. Visitors make them in: backtalk chat")
-        state = _state(recipe, rounds, by, fresh)
+        state = _state(recipe, rounds, by, fresh, offline)
         work = Round(state, recipe, rounds, progress.done, progress.report, offline)
         if state.acts:
             look_again(work)
@@ -124,7 +124,7 @@ def run_round(
         return Outcome(str(card.verdicts[0]["why"]), state.number, card)
 
 
-def _state(recipe: RoundRecipe, rounds: Rounds, by: str, fresh: bool) -> State:
+def _state(recipe: RoundRecipe, rounds: Rounds, by: str, fresh: bool, offline: bool) -> State:
     """The round that was interrupted, or a new one."""
     said = _as_said(recipe)
     state = _unfinished(rounds, fresh)
@@ -138,7 +138,7 @@ def _state(recipe: RoundRecipe, rounds: Rounds, by: str, fresh: bool) -> State:
         )
     if state:
         state.by = by or state.by
-    return state or rounds.begin(said, current_of(recipe), by, fresh)
+    return state or rounds.begin(said, current_of(recipe, offline), by, fresh)
 
 
 def _unfinished(rounds: Rounds, fresh: bool) -> State | None:

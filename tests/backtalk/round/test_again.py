@@ -21,6 +21,8 @@ from backtalk.round.state import Rounds
 from feedback.schema import FlagEvent
 from tests.feedback.events import flag, segment
 
+pytest_plugins = ["tests.hub.local"]
+
 ITEMS = Path(__file__).resolve().parents[3] / "training" / "mini" / "evaluation"
 THINGS = ("tent", "stove", "rope", "map", "lamp", "boot", "sock", "cup", "pan", "knife")
 
@@ -116,6 +118,7 @@ def test_a_candidate_is_judged_anew_where_another_model_is_served_by_now(
     assert after["acts"]["earlier"]["said"]["items"] == 0
 
 
+@pytest.mark.usefixtures("hub")
 @pytest.mark.parametrize("act", [acts.promote, acts.publish])
 def test_nothing_is_promoted_that_was_judged_against_a_model_of_before(
     home: Path, act: acts.Act, until: Callable[[str], None]
