@@ -43,6 +43,7 @@ MARKS = {
 }
 
 SEND_SECONDS = 30.0
+SENT = "What may leave this machine is on the Hub."
 
 Ask = Callable[[str], str]
 
@@ -67,7 +68,8 @@ def main(argv: list[str]) -> int:
         print(f"{done} decided.")
         if done and any(map(named, VARIABLES)):
             Sync(outbox).flush(SEND_SECONDS)
-            print(status(outbox).sentence)
+            reached = status(outbox)
+            print(reached.sentence if reached.waits else SENT)
     if args.json:
         report_json({"decided": done})
     return 0

@@ -112,7 +112,8 @@ def test_every_verb_works_on_everybodys_flags_from_an_empty_machine(
     assert last_json(capsys)["flags"] == 2
     monkeypatch.setattr("sys.stdin", io.StringIO("a\na\n"))
     assert main(["flags", "review", "--by", "ada", "--json"]) == 0
-    assert last_json(capsys) == {"decided": 2}
+    *_, sent, last = capsys.readouterr().out.splitlines()
+    assert (json.loads(last), sent) == ({"decided": 2}, "What may leave this machine is on the Hub.")
     assert main(["curate", "--eval-share", "0", "--json"]) == 0
     assert last_json(capsys)["metrics"]["rows"]["sft"] == 2
     assert main(["trace", ann.flag_id[:8], "--json"]) == 0
