@@ -60,7 +60,8 @@ SHEET, BY = FactSheet(1), "bench"
 ACCEPT, REJECT = "a", "r"  # keys of `backtalk flags review`
 QUESTIONS = 12  # that are put to the following chat, before and after
 PATIENCE, STEP, GOODBYE = 600.0, 5.0, 120.0  # seconds for a chat to be there, or to see a pointer; to end
-OVERRULED = "the gate wants more evidence than this bench's --quick has"
+CUT = "the bench was interrupted just when the pointer moved"
+OVERRULED = "to be the served one here"
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,8 @@ def _moved(story: Story, said: Json) -> Json:
 def _picked_up(hub: Hub, reader: Story, began: datetime) -> Json:
     """Seconds from the pointer's commit to the chat that answers with its model; none where it never did.
 
-    `running`: whether the chat was there when the pointer moved. It was not where this bench was interrupted
-    just then.
+    `running`: whether the chat was there when the pointer moved; where this bench was interrupted just then,
+    it was not, and found its model at its start.
     """
     repo = hub.store.repo("model", MODEL)
     wanted, moved = _pointer(repo)["sha256"], datetime.fromisoformat(_moves(repo)[0].date)
@@ -225,7 +226,7 @@ def _model_bounds(story: Story, hub: Hub, found: Found) -> list[Bound]:
             "chats that took it over while they ran",
             took,
             at_least=1,
-            why="" if running else "the bench was interrupted at that moment",
+            why="" if running else CUT,
         ),
         bound("answers after it of another model than round 1's", len(late), at_most=0),
     ]
@@ -241,7 +242,8 @@ def _table(hub: Hub, found: Found) -> Iterator[str]:
     used = f"{metrics['used']} of {metrics['flags']} flags are used"
     yield f"round 1: {moved['verdict']}; {used}; {_how(moved)}"
     seconds = found.picked_up["seconds"]
-    yield f"picked up {'never' if seconds is None else f'after {seconds:.1f} s'} (it looks once a minute)"
+    when = "never" if seconds is None else f"after {seconds:.1f} s"
+    yield f"picked up {when} (it looks once a minute)" if found.picked_up["running"] else f"not seen: {CUT}"
     for name, answers in (("before", found.before), ("after", found.after)):
         right, models = sum(one["right"] for one in answers), Counter(_called(one) for one in answers)
         told = ", ".join(f"{count} by {model}" for model, count in models.items())
@@ -255,7 +257,7 @@ def _table(hub: Hub, found: Found) -> Iterator[str]:
 def _how(moved: Json) -> str:
     if moved["by"] == "the round":
         return "it published and moved the pointer itself"
-    return f"the pointer was moved by `backtalk promote --force`: {OVERRULED}"
+    return f"so the pointer was moved by `backtalk promote --force --why '{OVERRULED}'`"
 
 
 def _called(answer: Json) -> str:
