@@ -114,7 +114,7 @@ def fit(template: Template, messages: Sequence[Message], room: int) -> Prompt:
             raise ContextError(
                 f"This message takes {len(tokens):,} tokens and the model has room for {room:,}. "
                 "Please shorten it or send it in parts."
-            )
+            ).called("no_room", tokens=len(tokens), room=room)
         kept -= 1
 
 

@@ -39,7 +39,7 @@ def unseal(purpose: str, owner: str, text: Any, seconds: int | None = None) -> A
         raise TranscriptError(
             f"This {purpose} was not made by this server for you, or it was changed. "
             "Ask again; nothing is lost."
-        ) from None
+        ).called("unsealed") from None
 
 
 def _box(purpose: str, owner: str) -> Fernet:

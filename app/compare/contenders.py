@@ -72,7 +72,10 @@ def chosen(keys: Any, among: list[Contender]) -> tuple[Contender, Contender]:
         raise WordsError("These are one and the same model. Choose two different ones.")
     missing = [key for key in keys if key not in by_key]
     if missing:
-        raise WordsError(f"The model '{missing[0][:60]}' is not in the list any more. Choose another one.")
+        name = missing[0][:60]
+        raise WordsError(f"The model '{name}' is not in the list any more. Choose another one.").called(
+            "gone", model=name
+        )
     return by_key[keys[0]], by_key[keys[1]]
 
 

@@ -25,7 +25,7 @@ from backtalk.models import Model
 IDLE_SECONDS = 300.0  # that a model stays after its last answer
 LOOK_SECONDS = 20.0  # between two looks for models that nobody asks any more
 MOST_LOADED = 2  # beside the one that answers the chat
-LIMITS = Limits(live=2, queue=16)
+LIMITS = Limits(live=2, queue=16, idle_bytes=2**24)  # each comparison is one turn: hardly one is gone on with
 MB = 2**20
 
 Open = Callable[[Model, int, int], Engine]
@@ -115,7 +115,7 @@ class SideDesk:
         if not idle:
             raise BusyError(
                 "Other models are being compared right now, and no further one fits. Try again in a moment."
-            )
+            ).called("comparing")
         self._drop(min(idle, key=lambda key: self._loaded[key].used_at)).join()
 
     def _check_memory(self, model: Model) -> None:
@@ -127,7 +127,7 @@ class SideDesk:
                 raise ModelError(
                     f"{model.name} takes {needed / MB:,.0f} MB beside the model that answers, and "
                     f"{free / MB:,.0f} MB are free: it cannot be compared here now. Choose a smaller one."
-                )
+                ).called("too_large", model=model.name, needed=round(needed / MB), free=round(free / MB))
             self._make_room()
 
     def _drop(self, key: str) -> threading.Thread:

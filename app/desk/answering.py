@@ -65,7 +65,9 @@ class Desk:
         if self.state == FAILED:
             raise ModelError(self.reason)
         if self._shift is None:
-            raise ModelError("The model is still loading. Your message is kept; send it again in a moment.")
+            raise ModelError(
+                "The model is still loading. Your message is kept; send it again in a moment."
+            ).called("loading")
         return self._shift
 
     def swap(self, engine: Engine) -> int:
@@ -100,11 +102,11 @@ class Desk:
             while path and path[-1].role == "assistant":
                 replaced.append(path.pop())
             if not path:
-                raise WordsError("There is no question to answer again. Write one.")
+                raise WordsError("There is no question to answer again. Write one.").called("no_question")
         else:
             text = checked_text(question, "message", LONGEST_MESSAGE)
             if not text:
-                raise WordsError("The message is empty. Write a question.")
+                raise WordsError("The message is empty. Write a question.").called("empty")
             parent = path[-1].id if path else ""
             path.append(sign(Message(new_id(), conversation, parent, "user", text, _now()), visitor))
         shift = self.hold()

@@ -1,4 +1,4 @@
-"""A conversation as pure functions: what is sent of it, what the quiet line says, what it is called."""
+"""A conversation as pure functions: what is sent of it, what the quiet line tells, what it is called."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from app.desk.text import clean
 from app.desk.transcript import Message
-from backtalk.engine import CANCELLED, FULL, LATE, Limits, Sampling
+from backtalk.engine import Sampling
 from backtalk.errors import WordsError
 
 FULL_HISTORY, LAST_TURNS, NO_HISTORY = "full", "last_n", "off"
@@ -15,11 +15,6 @@ LONGEST_MESSAGE = 32_000  # characters: some 8,000 tokens, more than any model h
 LONGEST_SYSTEM_PROMPT = 4_000
 LONGEST_TITLE = 48
 FRESH_SEED = -1
-EARLY = {
-    CANCELLED: "stopped",
-    FULL: "cut off at the maximum length",
-    LATE: f"stopped after {Limits.answer_seconds / 60:.0f} minutes",
-}
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "last_n": (1, 20),
@@ -69,7 +64,7 @@ def checked_text(value: Any, what: str, longest: int) -> str:
         raise WordsError(
             f"The {what} has {len(value):,} characters and {longest:,} fit. "
             "Please shorten it or send it in parts."
-        )
+        ).called("too_long", length=len(value), longest=longest)
     return clean(value).strip()
 
 
@@ -87,19 +82,21 @@ def to_send(messages: Sequence[Message], controls: Controls) -> list[Message]:
     return [*earlier, question]
 
 
-def sent_line(answer: Message) -> str:
-    """The quiet line under an answer: what was sent, who answered, how fast, and why it ended early."""
+def sent_facts(answer: Message) -> dict[str, Any]:
+    """The quiet line under an answer: what was sent, who answered, how fast, how it ended. The page has the
+    words; `round` is None for an endpoint's model, of which nobody here knows what it was taught.
+    """
     sent, model, ending = answer.sent, answer.model, answer.ending
-    tokens, left_out, speed = sent["prompt_tokens"], sent["truncated_turns"], ending["tokens_per_second"]
-    facts = [
-        f"sent: {_sent_turns(sent)}" + (f", {tokens} tokens" if tokens else ""),
-        f"{_count(left_out, 'oldest turn')} did not fit" if left_out else "",
-        model["name"] if _is_elsewhere(model) else f"{model['name']}, {_round(model['round'])}",
-        model["gguf_sha256"][:8],
-        f"{speed:.0f} tokens/s" if speed else "",
-        EARLY.get(ending["finish_reason"], ""),
-    ]
-    return " · ".join(filter(None, facts))
+    return {
+        "turns": sent["earlier_turns"],
+        "tokens": sent["prompt_tokens"],
+        "left_out": sent["truncated_turns"],
+        "model": model["name"],
+        "round": model["round"] if model["gguf_sha256"] else None,
+        "sha": model["gguf_sha256"][:8],
+        "speed": round(ending["tokens_per_second"]),
+        "end": ending["finish_reason"],
+    }
 
 
 def title(messages: Sequence[Message]) -> str:
@@ -111,24 +108,6 @@ def title(messages: Sequence[Message]) -> str:
             return (name or word[:LONGEST_TITLE]) + "…"
         name = f"{name} {word}".strip()
     return name or "New conversation"
-
-
-def _is_elsewhere(model: dict[str, Any]) -> bool:
-    """An endpoint's model has no file here, and nobody knows what it was taught."""
-    return not model["gguf_sha256"]
-
-
-def _round(number: int) -> str:
-    return f"round {number}" if number else "base"
-
-
-def _sent_turns(sent: dict[str, Any]) -> str:
-    turns = sent["earlier_turns"]
-    return _count(turns, "earlier turn") if turns else "this question only"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _number(name: str, value: Any) -> float:

@@ -45,10 +45,10 @@ class Message:
     def from_json(value: Any) -> "Message":
         """Checks names and types; the signature is checked by `verify`."""
         if not isinstance(value, dict) or set(value) != FIELDS.keys():
-            raise TranscriptError(_altered("has other fields than it was signed with"))
+            raise _altered("has other fields than it was signed with")
         for name, wanted in FIELDS.items():
             if not isinstance(value[name], wanted):
-                raise TranscriptError(_altered(f"holds a {type(value[name]).__name__} as its {name}"))
+                raise _altered(f"holds a {type(value[name]).__name__} as its {name}")
         return Message(**value)
 
 
@@ -73,7 +73,7 @@ def visitor(token: Any) -> str:
     if not ID.fullmatch(name) or not _same(signature, _keyed(b"visitor", name.encode())):
         raise TranscriptError(
             "This browser's visitor key was not made by this server. Reload the page: it gets a new one."
-        )
+        ).called("stranger")
     return name
 
 
@@ -89,15 +89,15 @@ def verify(messages: Any, visitor: str, conversation: str) -> list[Message]:
     place.
     """
     if not isinstance(messages, Sequence) or isinstance(messages, str | bytes):
-        raise TranscriptError(_altered(f"came as a {type(messages).__name__}, and a list was wanted"))
+        raise _altered(f"came as a {type(messages).__name__}, and a list was wanted")
     path: list[Message] = []
     for value in messages:
         message = Message.from_json(value)
         if not _same(message.signature, _signature(message, visitor)):
-            raise TranscriptError(_altered("does not carry this server's signature for you"))
+            raise _altered("does not carry this server's signature for you")
         expected_parent = path[-1].id if path else ""
         if message.conversation != conversation or message.parent != expected_parent:
-            raise TranscriptError(_altered("is out of its place"))
+            raise _altered("is out of its place")
         path.append(message)
     return path
 
@@ -105,7 +105,9 @@ def verify(messages: Any, visitor: str, conversation: str) -> list[Message]:
 def conversation_id(value: Any) -> str:
     """The id of a conversation as the browser gave it. Raises TranscriptError when it is not one."""
     if not isinstance(value, str) or not ID.fullmatch(value):
-        raise TranscriptError("This conversation has no valid id. Start a new one; nothing else is lost.")
+        raise TranscriptError(
+            "This conversation has no valid id. Start a new one; nothing else is lost."
+        ).called("altered")
     return value
 
 
@@ -113,7 +115,7 @@ def _signature(message: Message, visitor: str) -> str:
     try:
         signed = canonical_json(_as_browsers_spell({**asdict(message), "signature": "", "visitor": visitor}))
     except (ValueError, TypeError, RecursionError) as fault:
-        raise TranscriptError(_altered("holds characters or numbers that were never signed")) from fault
+        raise _altered("holds characters or numbers that were never signed") from fault
     return _keyed(b"message", signed)
 
 
@@ -136,8 +138,8 @@ def _same(given: str, right: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), right.encode())
 
 
-def _altered(what: str) -> str:
-    return (
+def _altered(what: str) -> TranscriptError:
+    return TranscriptError(
         f"A message of this conversation {what}, so it cannot be continued here. "
         "Start a new conversation; this one stays readable in your browser."
-    )
+    ).called("altered")

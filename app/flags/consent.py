@@ -35,9 +35,9 @@ def agreed(value: Any) -> Consent | None:
     if value is None:
         return None
     if not isinstance(value, dict) or set(value) != PARTS or value["scope"] not in SCOPES:
-        raise FlagError(_odd("has another form than this page gives it"))
+        raise _odd("has another form than this page gives it")
     if not isinstance(value["training"], bool) or not _is_moment(value["at"]):
-        raise FlagError(_odd("says neither yes nor no to training, or not when"))
+        raise _odd("says neither yes nor no to training, or not when")
     if value["version"] != version() or not value["scope"]:
         return Consent()
     return Consent(value["version"], value["scope"], value["training"], at=value["at"])
@@ -80,5 +80,7 @@ def _is_moment(value: Any) -> bool:
         return False
 
 
-def _odd(what: str) -> str:
-    return f"The consent of this flag {what}. Reload the page and say it again; nothing was sent."
+def _odd(what: str) -> FlagError:
+    return FlagError(
+        f"The consent of this flag {what}. Reload the page and say it again; nothing was sent."
+    ).called("out_of_step")

@@ -199,7 +199,7 @@ class Flagging:
 
     def _opened(self) -> tuple[Outbox, Receipts]:
         if self._outbox is None or self._receipts is None:
-            raise FlagError(self._reason)
+            raise FlagError(self._reason).called("flagging_off" if self._reason == NO_SECRET else "")
         return self._outbox, self._receipts
 
     def _flags(self, visitor: str, messages: Sequence[Message]) -> dict[str, FlagEvent]:
@@ -233,7 +233,9 @@ def flagged_message(visitor: str, messages: Sequence[Message], message_id: str) 
     """What a flag records of an answer: who, what was shown, what was sent, which model said it and how."""
     place = next((place for place, message in enumerate(messages) if message.id == message_id), None)
     if place is None or messages[place].role != "assistant":
-        raise FlagError("This answer is not part of the conversation. Reload the page and flag it again.")
+        raise FlagError(
+            "This answer is not part of the conversation. Reload the page and flag it again."
+        ).called("out_of_step")
     answer = messages[place]
     return FlaggedMessage(
         contributor=schema.Contributor(schema.pseudonym(secret(), visitor)),
@@ -284,7 +286,7 @@ def read_choice(choice: Any) -> Choice:
     if not isinstance(choice, dict) or not choice.keys() <= PARTS:
         raise FlagError(
             f"A flag has these parts: {', '.join(sorted(PARTS))}. Reload the page and choose again."
-        )
+        ).called("out_of_step")
     seen = choice.get("seen_revision", 0)
     if isinstance(seen, bool) or not isinstance(seen, int):
         raise FlagError("The revision of this flag is not a whole number. Reload the page and choose again.")

@@ -78,7 +78,9 @@ class Mine:
         if not isinstance(choice, dict) or not choice.get("verdict"):
             raise FlagError("A change needs a verdict. To take feedback back, use the button for it.")
         if event.extras.comparison.choice:
-            raise FlagError("A vote between two answers is not changed here. Take it back, or compare again.")
+            raise FlagError(
+                "A vote between two answers is not changed here. Take it back, or compare again."
+            ).called("vote_stays")
         return {**self._flagging.amend(event, choice), "flag": _told(self._own(visitor, name))}
 
     def preview(self, visitor: str, name: Any, choice: Any) -> Json:
@@ -122,7 +124,7 @@ class Mine:
     def _own(self, visitor: str, name: Any) -> FlagEvent:
         event = self._flagging.outbox.current(name) if isinstance(name, str) else None
         if event is None or event.contributor.pseudonym != pseudonym(secret(), visitor):
-            raise FlagError(UNKNOWN)
+            raise FlagError(UNKNOWN).called("unknown_flag")
         return event
 
     def _known(self) -> "Given":

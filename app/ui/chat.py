@@ -17,13 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.desk.answering import READY, Answer, Desk, describe
-from app.desk.conversation import Controls, sent_line, title
+from app.desk.conversation import Controls, sent_facts, title
 from app.desk.transcript import Message, conversation_id, new_visitor, verify
 from app.desk.transcript import visitor as visitor_of
 from app.flags.consent import version
 from app.flags.fixes import Fixes
 from app.flags.flagging import Flagging
-from app.ui.endpoint import Json, as_object, at_once, calmly, streamed
+from app.ui.endpoint import Json, as_object, at_once, calmly, streamed, told
 from app.ui.markdown import render
 from app.ui.running import Running, request_id
 from app.ui.shop import is_shop
@@ -85,7 +85,7 @@ class Chat:
                     yield {"html": render(text)}
                 yield {"answer": answer.message.to_json(), **_shown(answer.message)}
         except BacktalkError as fault:
-            yield {"error": str(fault)}
+            yield told(fault)
 
     @calmly
     def stop(self, request: Json) -> Json:
@@ -178,7 +178,7 @@ def _transcript(request: Json) -> tuple[str, list[Message]]:
 def _flagged(request: Json) -> str:
     message = request.get("message")
     if not isinstance(message, str):
-        raise WordsError("The flag names no answer. Reload the page and choose again.")
+        raise WordsError("The flag names no answer. Reload the page and choose again.").called("out_of_step")
     return message
 
 
@@ -188,4 +188,4 @@ def _named(model: Json) -> Json:
 
 
 def _shown(message: Message) -> Json:
-    return {"html": render(message.text), "line": sent_line(message)}
+    return {"html": render(message.text), "line": sent_facts(message)}

@@ -19,7 +19,7 @@ from app.desk.answering import READY, Desk
 from app.desk.conversation import Controls
 from app.desk.transcript import visitor as visitor_of
 from app.flags.flagging import Flagging
-from app.ui.endpoint import Json, as_object, at_once, calmly, streamed
+from app.ui.endpoint import Json, as_object, at_once, calmly, streamed, told
 from app.ui.markdown import render
 from app.ui.running import Running, request_id
 from backtalk.engine import Place
@@ -83,7 +83,7 @@ class CompareView:
             finally:
                 pairing.leave()  # never blocks: a reader who went away is noticed on the server's event loop
         except BacktalkError as fault:
-            yield {"error": str(fault)}
+            yield told(fault)
 
     @calmly
     def halt(self, request: Json) -> Json:

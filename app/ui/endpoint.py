@@ -30,16 +30,21 @@ ROLES: dict[str, Role] = {}
 
 
 def calmly(answer: Callable[[View, Json], Json]) -> Callable[[View, Json], Json]:
-    """A fault that the reader can act on becomes {"error": its sentence}."""
+    """A fault that the reader can act on becomes what `told` makes of it."""
 
     @wraps(answer)
     def calm(self: View, request: Json) -> Json:
         try:
             return answer(self, as_object(request))
         except BacktalkError as fault:
-            return {"error": str(fault)}
+            return told(fault)
 
     return calm
+
+
+def told(fault: BacktalkError) -> Json:
+    """A fault for the page: its sentence, and its name where the page may have words of its own for it."""
+    return {"error": str(fault), **({"name": fault.name, "gaps": dict(fault.gaps)} if fault.name else {})}
 
 
 def at_once(answer: Callable[[Json], Json], role: Role = VISITOR) -> None:

@@ -58,10 +58,11 @@ class EndpointEngine:
             chosen = [*system, *(message for turn in turns[dropped:] for message in turn)]
             if estimate(chosen) <= room:
                 return Prompt([], chosen, dropped_turns=dropped)
+        tokens = estimate([*system, *turns[-1]])
         raise ContextError(
-            f"This message takes about {estimate([*system, *turns[-1]]):,} tokens and the model has room for "
-            f"{room:,}. Please shorten it or send it in parts."
-        )
+            f"This message takes about {tokens:,} tokens and the model has room for {room:,}. "
+            "Please shorten it or send it in parts."
+        ).called("no_room", tokens=tokens, room=room)
 
     def stream(self, prompt: Prompt, sampling: Sampling, visitor: str = "") -> EndpointStream:
         self._metrics.asked += 1

@@ -73,10 +73,10 @@ class Worker:
             staying = len(inside)
             if staying >= self._limits.queue + self._limits.live:
                 self._metrics.refused += 1
+                most, seconds = self._limits.queue, round(self._wait(1))
                 raise BusyError(
-                    f"{self._limits.queue} questions are waiting already, and no more may. "
-                    f"Ask again in {self._wait(1):.0f} seconds."
-                )
+                    f"{most} questions are waiting already, and no more may. Ask again in {seconds} seconds."
+                ).called("busy", most=most, seconds=seconds)
             if (ahead := staying - self._limits.live) >= 0 or self._has_enough(stream.visitor, inside):
                 stream.place = Place(max(ahead, 0) + 1, self._wait(max(ahead, 0) + 1))
             self._inside.add(stream)
@@ -194,7 +194,8 @@ class Worker:
                 self._waiting.remove(stream)
                 self._metrics.refused += 1
                 self._leave(stream, ERROR)
-                stream.end(BusyError(f"Nobody was free for {waited:.0f} seconds. Ask again later."))
+                said = f"Nobody was free for {waited:.0f} seconds. Ask again later."
+                stream.end(BusyError(said).called("waited", seconds=round(waited)))
 
     def _interrupt(self) -> None:
         """Ends what was cancelled, and what takes longer than anybody may."""

@@ -7,10 +7,13 @@ tells by event), and is neither rejected nor in conflict. A row whose answer hol
 corrected or called bad is left out: it would teach again what was just put right. An answer that many rows
 give, such as a refusal, is a manner of speaking and stays: it was wrong for one question, and is right for
 others.
+
+Half of the rows that are taken go round the answers of the source, so that none is forgotten because chance
+left it out; the other half comes as often as the source has it.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +29,8 @@ from feedback.curate.split import spoken
 ROLES = ("system", "user", "assistant")
 MANNER_SHARE = 0.02  # of the rows that give an answer: above that it states nothing in particular
 MANNER_FEW = 20  # rows are never so many
+ROUND_SHARE = 0.5  # of the rows to take: each answer in turn
+COMMON = 20  # rows that give the same answer; one that fewer give is made up for its question, as a number is
 
 
 class Stands(NamedTuple):
@@ -89,6 +94,22 @@ def saying(rows: Sequence[Replayed], wrong: Collection[str]) -> set[str]:
     count = Counter(text for hits in found.values() for text in hits)
     manners = {text for text, many in count.items() if many > max(MANNER_FEW, MANNER_SHARE * len(rows))}
     return {name for name, hits in found.items() if hits - manners}
+
+
+def taken(rows: Sequence[Replayed], most: int) -> list[Replayed]:
+    """At most so many of the rows: answers in turn for a half, then as they come."""
+    given: defaultdict[str, list[int]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        given[normalised(row.answer)].append(place)
+    turns = sorted(
+        (turn, place)
+        for places in given.values()
+        if len(places) >= COMMON
+        for turn, place in enumerate(places)
+    )
+    first = {place for _, place in turns[: int(ROUND_SHARE * most)]}
+    rest = (place for place in range(len(rows)) if place not in first)
+    return [rows[place] for place in [*sorted(first), *rest][:most]]
 
 
 def wanted(share: float, others: int) -> int:

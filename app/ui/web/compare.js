@@ -5,6 +5,7 @@ import { current as controls } from "./controls.js";
 import * as draw from "./compare-parts.js";
 import { Agreement } from "./consent.js";
 import { longest, say, setIcon, speak, words } from "./dom.js";
+import { savedSentence } from "./receipts.js";
 import * as store from "./store.js";
 
 const SIDES = ["a", "b"];
@@ -209,7 +210,7 @@ function save(voted, choice) {
 function tell(voted, choice, done) {
   voted.flag = choice.choice ? { scope: choice.consent?.scope ?? voted.flag?.scope ?? "" } : null;
   place.status.className = "status done";
-  place.status.textContent = choice.choice ? done.saved : words.retracted;
+  place.status.textContent = choice.choice ? savedSentence(known.flagging.kept) : words.retracted;
   if (!choice.choice) return;
   draw.tell(place, done);
   place.result.scrollIntoView({ block: "nearest" });

@@ -85,6 +85,7 @@ function panelOf(entry, button) {
     message: { id: entry.flag.message, text: entry.flag.answer },
     flag: () => entry.flag,
     allowed: () => [flagging.allowed, flagging.reason],
+    isKept: () => flagging.kept,
     agreement: new Agreement({
       sends: () => flagging.sends,
       flag: () => entry.flag,

@@ -3,13 +3,13 @@
 
 import { tellWhatRemains } from "./consent.js";
 import { h, mostReasons, say, taxonomy, toast, words } from "./dom.js";
-import { receiptPlace } from "./receipts.js";
+import { receiptPlace, savedSentence } from "./receipts.js";
 
 const SEVERITIES = ["minor", "major", "critical"];
 
 export class Panel {
-  constructor({ place, message, flag, allowed, agreement, where, drawReceipt, save, changed, leave, reveal }) {
-    Object.assign(this, { place, message, flag, allowed, agreement, where, drawReceipt, send: save, changed, leave, reveal });
+  constructor({ place, message, flag, allowed, isKept, agreement, where, drawReceipt, save, changed, leave, reveal }) {
+    Object.assign(this, { place, message, flag, allowed, isKept, agreement, where, drawReceipt, send: save, changed, leave, reveal });
     this.isOpen = false;
     this.verdict = "";
     this.waiting = Promise.resolve();
@@ -113,7 +113,7 @@ export class Panel {
       this.comment.focus();
       return;
     }
-    this.#ask(() => this.agreement.complete(choice), ({ saved }) => saved);
+    this.#ask(() => this.agreement.complete(choice), () => savedSentence(this.isKept()));
   }
 
   #choice() {

@@ -25,6 +25,11 @@ export function receiptPlace() {
   return h("p", { class: "line receipt", role: "status", "aria-label": words.receipt_name, hidden: true });
 }
 
+/** What is said right after something was saved. */
+export function savedSentence(isKept) {
+  return isKept ? words.saved_here : words.saved_received;
+}
+
 /** Shows a receipt as its steps, the last one being where the flag is now. */
 export function drawReceipt(place, receipt, isKept) {
   place.hidden = !receipt;

@@ -1,5 +1,7 @@
 // The way to the server: one JSON object out, one back; answers to `ask` come as a stream.
 
+import { language, say, words } from "./dom.js";
+
 const BASE = new URL("gradio_api/", document.baseURI);
 const BESIDE = new URL("./", document.baseURI);
 
@@ -64,8 +66,15 @@ async function reach(path, options) {
 
 function understood(value) {
   if (!value || typeof value !== "object") throw new Refused("");
-  if (value.error) throw new Refused(value.error);
+  if (value.error) throw new Refused(inOurWords(value));
   return value;
+}
+
+/** What the server says, in this language where it has words for it; else as it came. */
+function inOurWords({ error, name, gaps = {} }) {
+  if (!words.server.faults[name]) return error;
+  const filled = Object.entries(gaps).map(([gap, value]) => [gap, typeof value === "number" ? value.toLocaleString(language) : value]);
+  return say(`server.faults.${name}`, Object.fromEntries(filled));
 }
 
 /** The events of a text/event-stream. */

@@ -7,6 +7,7 @@ import { Agreement } from "./consent.js";
 import { Panel } from "./panel.js";
 import { drawFix, fixPlace } from "./fixes.js";
 import { drawReceipt, receiptPlace } from "./receipts.js";
+import { quietLine } from "./line.js";
 import { changeLine, changes } from "./swap.js";
 
 const SHOWN_AT_FIRST = 100;  // messages; a click shows more
@@ -231,7 +232,8 @@ export class Thread {
     const turn = { element, place: panel, flagButton: flag };
     turn.refresh = () => {
       this.#showText(text, message);
-      line.textContent = this.shown[message.id]?.line ?? "";
+      const facts = this.shown[message.id]?.line;
+      line.textContent = facts ? quietLine(facts) : "";
       this.#drawReceipt(receipt, message);
       drawFix(fix, this.fixes[message.id]);
       const verdict = this.flags[message.id]?.verdict ?? "";
@@ -276,6 +278,7 @@ export class Thread {
       message,
       flag: () => this.flags[message.id],
       allowed: this.actions.flagging,
+      isKept: this.actions.isKept,
       agreement,
       drawReceipt: (place) => this.#drawReceipt(place, message),
       where: () => [...this.actions.whereFlagsGo(), agreement.pending()],

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.desk.conversation import BOUNDS, Controls, sent_line, title, to_send
+from app.desk.conversation import BOUNDS, Controls, sent_facts, title, to_send
 from app.desk.transcript import Message
 from backtalk.errors import WordsError
 
@@ -38,45 +38,33 @@ def answer(**changes: Any) -> Message:
     return Message("a", "c", "q", "assistant", "text", "", model=model, sent=sent, ending=ending)
 
 
+FACTS = {
+    "turns": 3, "tokens": 412, "left_out": 0, "model": "mini", "round": 0, "sha": "1a2b3c4d", "speed": 812,
+    "end": "stop",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("changes", "line"),
+    ("changes", "facts"),
     [
-        ({}, "sent: 3 earlier turns, 412 tokens · mini, base · 1a2b3c4d · 812 tokens/s"),
-        (
-            {"sent": {"earlier_turns": 1}},
-            "sent: 1 earlier turn, 412 tokens · mini, base · 1a2b3c4d · 812 tokens/s",
-        ),
-        (
-            {"sent": {"earlier_turns": 0}},
-            "sent: this question only, 412 tokens · mini, base · 1a2b3c4d · 812 tokens/s",
-        ),
-        (
-            {"sent": {"truncated_turns": 2}},
-            "sent: 3 earlier turns, 412 tokens · 2 oldest turns did not fit · "
-            "mini, base · 1a2b3c4d · 812 tokens/s",
-        ),
+        ({}, {}),
+        ({"sent": {"earlier_turns": 0}}, {"turns": 0}),
+        ({"sent": {"truncated_turns": 2}}, {"left_out": 2}),
         (
             {"model": {"round": 3}, "ending": {"finish_reason": "cancelled", "tokens_per_second": 0}},
-            "sent: 3 earlier turns, 412 tokens · mini, round 3 · 1a2b3c4d · stopped",
+            {"round": 3, "end": "cancelled", "speed": 0},
         ),
-        (
-            {"ending": {"finish_reason": "length"}},
-            "sent: 3 earlier turns, 412 tokens · mini, base · 1a2b3c4d · 812 tokens/s · "
-            "cut off at the maximum length",
-        ),
-        (
-            {"ending": {"finish_reason": "time"}},
-            "sent: 3 earlier turns, 412 tokens · mini, base · 1a2b3c4d · 812 tokens/s · "
-            "stopped after 5 minutes",
-        ),
+        ({"ending": {"finish_reason": "length"}}, {"end": "length"}),
         (
             {"model": {"name": "far", "gguf_sha256": ""}, "sent": {"prompt_tokens": 0}},
-            "sent: 3 earlier turns · far · 812 tokens/s",
+            {"model": "far", "sha": "", "round": None, "tokens": 0},
         ),
     ],
 )
-def test_the_quiet_line_tells_what_was_sent_and_who_answered(changes: dict[str, Any], line: str) -> None:
-    assert sent_line(answer(**changes)) == line
+def test_the_quiet_line_tells_what_was_sent_and_who_answered(
+    changes: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    assert sent_facts(answer(**changes)) == FACTS | facts
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from app.access.key import Key, read_key
 from app.ask import main as ask
 from app.desk.answering import Desk
-from app.desk.conversation import Controls, sent_line
+from app.desk.conversation import Controls, sent_facts
 from app.flags.flagging import flagged_message
 from app.programs.api import COMPLETIONS, LARGEST_REQUEST, MODELS, Api
 from app.serve import listen
@@ -116,6 +116,8 @@ def test_the_model_that_answers_is_listed_with_the_name_that_stays(client: TestC
         (ASKED | {"tools": [{"type": "function"}]}, 400, "'tools'"),
         (ASKED | {"stop": [""]}, 400, "'stop'"),
         ({"messages": [{"role": "tool", "content": "x"}]}, 400, "no role"),
+        ({"messages": [{"role": ["user"], "content": "x"}]}, 400, "no role"),
+        (b"[" * 500 + b"]" * 500, 400, "levels deep"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "not text"),
         ({"messages": [{"role": "assistant", "content": "x"}]}, 400, "by the assistant"),
         ({"messages": [*ASKED["messages"], {"role": "system", "content": "x"}]}, 400, "only be the first"),  # type: ignore[misc]
@@ -189,10 +191,8 @@ def test_our_own_engine_asks_an_endpoint_of_ours_from_the_terminal_and_at_the_de
     assert desk.wait(60), desk.reason
     far = desk.ask("visitor1", "conversation1", [], QUESTION, Controls(temperature=0))
     assert list(far.in_line()) == [] and list(far)[-1] == said
-    assert sent_line(far.message).startswith(
-        f"sent: this question only, {far.message.sent['prompt_tokens']} "
-    )
-    assert far.message.sent["prompt_tokens"] > 0
+    facts = sent_facts(far.message)
+    assert facts["tokens"] > 0 and (facts["turns"], facts["round"]) == (0, None)
     recorded = flagged_message("visitor1", [far.question, far.message], far.message.id)
     assert (recorded.model.name, recorded.model.engine) == ("mini", "openai-compatible endpoint")
     desk.close()

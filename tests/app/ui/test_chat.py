@@ -27,13 +27,13 @@ def test_an_answer_streams_and_ends_signed(visitor: Any) -> None:
     assert steps[0]["by"] == {"name": "scripted", "round": 0, "gguf_sha256": "1" * 64}
     assert steps[-1]["answer"]["signature"]
     assert "<strong>on its way</strong>" in steps[-1]["html"] and "&lt;script&gt;" in steps[-1]["html"]
-    assert steps[-1]["line"].startswith("sent: this question only, ")
+    assert (steps[-1]["line"]["turns"], steps[-1]["line"]["model"]) == (0, "scripted")
 
 
 def test_a_conversation_goes_on_with_what_was_said(visitor: Any) -> None:
     visitor.ask("My order is 4821.")
-    assert "1 earlier turn" in visitor.ask("Where is it?")["line"]
-    assert "this question only" in visitor.ask("Where is it?", controls={"history": "off"})["line"]
+    assert visitor.ask("Where is it?")["line"]["turns"] == 1
+    assert visitor.ask("Where is it?", controls={"history": "off"})["line"]["turns"] == 0
 
 
 def test_the_same_question_is_answered_again(visitor: Any) -> None:
@@ -50,7 +50,7 @@ def test_a_stop_ends_the_answer_and_what_was_written_stays(visitor: Any) -> None
         if "html" in step:
             visitor.run("stop", visitor=visitor.token, request="request-1")
     assert steps[-1]["answer"]["ending"]["finish_reason"] == "cancelled"
-    assert "on its way" in steps[-1]["html"] and "stopped" in steps[-1]["line"]
+    assert "on its way" in steps[-1]["html"] and steps[-1]["line"]["end"] == "cancelled"
 
 
 def test_a_stop_that_comes_before_the_answer_holds(visitor: Any) -> None:

@@ -17,6 +17,9 @@ BUILT = re.compile(
     r"`(?:\w+\.)?([a-z_]*)\$\{[^`}]*\}([a-z_]*)`"
 )  # a name put together, such as `theme_${name}`
 USED = re.compile(r"\bwords\.(\w+(?:\.\w+)?)|\bsay\(\"([\w.+]+)\"")
+CALLED = re.compile(r'\.called\(\s*"(\w*)"((?:[^()]|\([^()]*\))*)\)')
+GAP = re.compile(r"\b(\w+)=")
+ROOT = page.FOLDER.parents[1]
 BRACES = re.compile(r"\{(\w+)\}")
 OTHERS = sorted(languages().keys() - {ENGLISH})
 TAXONOMY = "taxonomy."  # English has these in feedback/taxonomy.yaml
@@ -51,6 +54,13 @@ def test_every_word_that_is_written_down_is_said_somewhere() -> None:
     names = {name: _looked_for(name) for name, _ in flat(read_words())}
     unsaid = {name for name, last in names.items() if last not in spoken}
     assert {name for name in unsaid if not _is_built(names[name], built)} == set()
+
+
+def test_every_fault_that_has_a_name_has_words_for_it_with_its_gaps() -> None:
+    sources = [path.read_text() for folder in ("app", "backtalk") for path in (ROOT / folder).rglob("*.py")]
+    found = {name: set(GAP.findall(gaps)) for text in sources for name, gaps in CALLED.findall(text)}
+    known = read_words()["server"]["faults"]
+    assert {name: set(BRACES.findall(text)) for name, text in known.items()} == found
 
 
 def _looked_for(name: str) -> str:
