@@ -57,7 +57,8 @@ class Seen:
     answered: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
-    longest: float = 0.0
+    slowest: tuple[float, str] = (0.0, "")
+    """seconds, and what it was"""
 
 
 def main() -> int:
@@ -81,7 +82,9 @@ def main() -> int:
             complaints = complaints_in(chat.log())
             strangers = acts_of_strangers(home)
     tell(seen, complaints, refused_samples, unknown)
-    print(f"{args.calls:,} calls in {seconds:.0f} s, the longest {seen.longest:.1f} s\n")
+    print(
+        f"{args.calls:,} calls in {seconds:.0f} s, the longest {seen.slowest[0]:.1f} s: {seen.slowest[1]}\n"
+    )
     faults = seen.faults
     bounds = [
         bound("calls", args.calls, at_least=QUICK_CALLS if args.quick else CALLS),
@@ -195,7 +198,7 @@ def play(wire: Wire, attempts: Attempts, calls: int, seen: Seen) -> None:
             seen.calls[attempt.kind] += 1
             seen.answered[attempt.kind] += answer.status == 200
             seen.refused[attempt.kind] += is_refused(answer)
-            seen.longest = max(seen.longest, took)
+            seen.slowest = max(seen.slowest, (took, f"{attempt.kind}, {attempt.request.path[:60]}"))
             for fault in faults_of(attempt, answer):
                 seen.faults[fault] += 1
                 if seen.faults[fault] <= SHOWN:

@@ -28,7 +28,10 @@ def understood(body: bytes) -> Any:
 def written(value: Any) -> bytes:
     """A value of `understood` as JSON; half a character (a lone surrogate) becomes U+FFFD."""
     text = json.dumps(value, ensure_ascii=False)
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
 def _is_deeper(value: Any, most: int) -> bool:

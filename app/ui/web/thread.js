@@ -127,8 +127,9 @@ export class Thread {
     speak(text);
   }
 
+  /** To the end of what was said; a greeting is read from its beginning. */
   toLatest() {
-    this.scroll.scrollTop = this.scroll.scrollHeight;
+    this.scroll.scrollTop = this.last || this.pending ? this.scroll.scrollHeight : 0;
   }
 
   #forget() {
