@@ -33,6 +33,7 @@ from feedback.curate.routes import teach
 from feedback.curate.rows import FILES, Rows
 from feedback.curate.similar import Text, first_alike, normalised
 from feedback.curate.split import EVAL, Leak, find_leaks, split, spoken
+from feedback.curate.wrong import wrong_answers
 from feedback.hub.fetch import sources_at_home
 from feedback.store.decisions import Review
 
@@ -226,16 +227,8 @@ def _stands(gathered: Gathered, fates: Fates) -> dict[str, Stands]:
 
 
 def _wrong_answers(gathered: Gathered, fates: Fates) -> set[str]:
-    """Answers that a flag of the set corrected or called bad."""
     used = (flag for name, flag in gathered.standing.items() if fates.rows.get(name) and not flag.choice)
-    reviews = gathered.reviews
-    return {
-        flag.answer
-        for flag in used
-        if flag.verdict == "bad"
-        or flag.correction
-        or (flag.flag_id in reviews and reviews[flag.flag_id].correction)
-    }
+    return wrong_answers(used, gathered.reviews)
 
 
 def _mend(replay: Replay, curated: Curated) -> None:

@@ -2,9 +2,10 @@
 
 What was right when a corpus was written may be out of date now. Its rows ask for the same fact in words that
 nobody has flagged yet; left out they teach nothing, put right they teach what the flags say. This is done
-only where it cannot be meant otherwise: the row's whole answer is the flagged one (but for spelling), flags
-on enough questions correct that answer, all in the same words, and nobody calls it good. Enough are `FEWEST`,
-or `FEWEST_OF_A_VALUE` where the correction is the answer's own sentence with another number in it.
+only where it cannot be meant otherwise: the row's whole answer is the flagged one (but for spelling), nobody
+calls it good, and flags correct it all in the same words, either on `FEWEST_OF_A_VALUE` questions with
+another number in the answer's own sentence, or on `FEWEST` for which it is called out of date. An answer to
+another question than was asked is corrected too, and is right where it belongs.
 """
 
 from collections import defaultdict
@@ -13,9 +14,10 @@ from dataclasses import dataclass, field
 
 from feedback.curate.replay import Replayed
 from feedback.curate.rows import Rows, row_id
-from feedback.curate.sentence import sentence
+from feedback.curate.sentence import BLANK, sentence
 from feedback.curate.similar import normalised
 
+OUTDATED = "outdated"
 FEWEST = 3  # questions: below that an answer such as "I do not know" may be wrong for one of them alone
 FEWEST_OF_A_VALUE = 2  # what states a number states it of something, and is wrong wherever it is said
 
@@ -35,7 +37,8 @@ def corrections(rows: Rows) -> dict[str, Correction]:
     for first, target, flags in rows.taught():
         correction = found[normalised(first.answer)].setdefault(normalised(target), Correction(target))
         correction.flags.update(flags)
-        correction.questions.add(first.item_key)
+        if OUTDATED in first.reasons or is_another_value(first.answer, target):
+            correction.questions.add(first.item_key)
     for answer in rows.called_good():
         found.pop(normalised(answer), None)
     return {
@@ -47,9 +50,14 @@ def corrections(rows: Rows) -> dict[str, Correction]:
     }
 
 
-def _enough(answer: str, correction: str) -> int:
+def is_another_value(answer: str, correction: str) -> bool:
+    """Whether the correction is the answer's own sentence with another number in it."""
     own = sentence(answer, answer, "")
-    return FEWEST_OF_A_VALUE if own and sentence(correction, answer, "") == own else FEWEST
+    return BLANK in own.split() and sentence(correction, answer, "") == own
+
+
+def _enough(answer: str, correction: str) -> int:
+    return FEWEST_OF_A_VALUE if is_another_value(answer, correction) else FEWEST
 
 
 def mended(rows: Sequence[Replayed], found: Mapping[str, Correction]) -> Iterator[tuple[str, Replayed]]:

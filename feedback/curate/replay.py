@@ -3,13 +3,12 @@
 A source is a curated set (its sft.jsonl is read) or a JSON-lines file with `messages`, or `prompt` and
 `completion`. Which rows are taken follows from the seed and their content. A row of an earlier set comes
 along only while every flag that taught it still stands, says what it said then (the manifest beside the file
-tells by event), and is neither rejected nor in conflict. A row whose answer holds one that a used flag
-corrected or called bad is left out: it would teach again what was just put right. An answer that many rows
-give, such as a refusal, is a manner of speaking and stays: it was wrong for one question, and is right for
-others.
+tells by event), and is neither rejected nor in conflict. A row whose answer holds one that is wrong whatever
+was asked (wrong.py) is left out: it would teach again what was just put right. An answer that many rows give,
+such as a refusal, is a manner of speaking and stays: it was wrong for one question, and is right for others.
 
-Half of the rows that are taken go round the answers of the source, so that none is forgotten because chance
-left it out; the other half comes as often as the source has it.
+A third of the rows that are taken go round the answers of the source, so that none is forgotten because chance
+left it out; the others come as often as the source has them.
 """
 
 import re
@@ -29,7 +28,7 @@ from feedback.curate.split import spoken
 ROLES = ("system", "user", "assistant")
 MANNER_SHARE = 0.02  # of the rows that give an answer: above that it states nothing in particular
 MANNER_FEW = 20  # rows are never so many
-ROUND_SHARE = 0.5  # of the rows to take: each answer in turn
+ROUND_SHARE = 1 / 3  # of the rows to take: each answer in turn
 COMMON = 20  # rows that give the same answer; one that fewer give is made up for its question, as a number is
 
 

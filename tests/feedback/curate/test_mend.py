@@ -88,6 +88,15 @@ def test_two_questions_are_too_few_for_other_words(tmp_path: Path) -> None:
     assert made(tmp_path, events).answers[OTHERS]["completion"][0]["content"] == other
 
 
+def test_an_answer_to_the_wrong_question_stays_what_it_is(tmp_path: Path) -> None:
+    other = "A tent costs 90 euros."
+    events = [
+        flag(f"who{n}", "bad", ["factual_error"], other, question=question, answer=WRONG)
+        for n, question in enumerate(("Tent price?", "How much is a tent?", "What do tents cost?"))
+    ]
+    assert OTHERS not in made(tmp_path, events).answers
+
+
 def test_spellings_of_one_correction_are_one_and_it_is_written_like_the_answer(tmp_path: Path) -> None:
     spellings = ("you have 45 days", RIGHT, "YOU HAVE 45 DAYS!")
     events = [corrected(f"who{n}", *said) for n, said in enumerate(zip(ASKED, spellings, strict=True))]

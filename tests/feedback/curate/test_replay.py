@@ -1,8 +1,9 @@
 """Replay never teaches again what a flag just put right.
 
 Command: python -m pytest tests/feedback/curate/test_replay.py
-Promise: a row whose answer holds a corrected one is left out and counted; a manner of speaking stays. A row
-of an earlier set comes along only while its flag says the same and nobody decided against it.
+Promise: a row whose answer holds a corrected one is left out and counted; a manner of speaking stays, and
+what was right for another question. A row of an earlier set comes along only while its flag says the same and
+nobody decided against it.
 """
 
 from collections import Counter
@@ -26,6 +27,7 @@ REFUSAL = "I do not know that yet."
 
 
 def card(tmp_path: Path, events: list, answers: list[str]) -> Card:
+    tmp_path.mkdir(exist_ok=True)
     rows = [
         {"prompt": [{"role": "user", "content": f"{name} question {number}?"}],
          "completion": [{"role": "assistant", "content": answer}]}
@@ -71,6 +73,34 @@ def test_an_answer_that_was_called_bad_is_not_taught_again(tmp_path: Path) -> No
         flag("bob", "bad", ["factual_error"], "A.", question="B?", answer="C."),
     ]
     assert card(tmp_path, events, [ANSWER, "We are open."]).metrics["not_replayed"] == {"corrected": 1}
+
+
+def beside_the_point(*questions: str, **more: str) -> list:
+    """People who asked something else were given this answer."""
+    return [
+        flag(
+            f"who{place}",
+            "bad",
+            ["factual_error"],
+            f"A tent costs {90 + place} euros.",
+            question=asked,
+            **more,
+        )
+        for place, asked in enumerate(questions)
+    ]
+
+
+def test_an_answer_that_was_given_to_the_wrong_question_is_still_replayed(tmp_path: Path) -> None:
+    events = beside_the_point("What is a tent?", "Tent, how much?", answer=ANSWER)
+    assert "corrected" not in card(tmp_path, events, [ANSWER]).metrics["not_replayed"]
+
+
+def test_an_answer_that_is_wrong_for_three_questions_and_good_for_none_is_not(tmp_path: Path) -> None:
+    events = beside_the_point("What is a tent?", "Tent, how much?", "Euros for a tent?", answer=ANSWER)
+    assert card(tmp_path / "bad", events, [ANSWER]).metrics["not_replayed"] == {"corrected": 1}
+    praise = flag("zoe", "good", ["accurate"], question="How long may I return?", answer=ANSWER)
+    metrics = card(tmp_path / "good", [*events, praise], [ANSWER]).metrics
+    assert "corrected" not in metrics["not_replayed"]
 
 
 def test_what_nobody_used_leaves_nothing_out(tmp_path: Path) -> None:
@@ -129,6 +159,6 @@ def test_no_common_answer_is_left_out_by_chance() -> None:
     rows.sort(key=lambda row: shuffled(1, row.id))
     count = Counter(row.answer for row in taken(rows, 400))
     assert count.total() == 400 and len(count) == 41
-    assert min(count.values()) >= 4, "a half goes round: 200 rows for 41 answers"
-    assert count["A manner of speaking."] > 0.8 * 200, "the other half is as the source is"
+    assert min(count.values()) >= 3, "a third goes round: 133 rows for 41 answers"
+    assert count["A manner of speaking."] > 0.8 * 267, "the others are as the source has them"
     assert {row.id for row in taken(rows, 20_000)} == {row.id for row in rows}
