@@ -7,8 +7,8 @@ tells by event), and is neither rejected nor in conflict. A row whose answer hol
 was asked (wrong.py) is left out: it would teach again what was just put right. An answer that many rows give,
 such as a refusal, is a manner of speaking and stays: it was wrong for one question, and is right for others.
 
-A third of the rows that are taken go round the answers of the source, so that none is forgotten because chance
-left it out; the others come as often as the source has them.
+A third of the rows that are taken go round the answers of the source, so that chance leaves none out; the
+others come as often as the source has them.
 """
 
 import re
