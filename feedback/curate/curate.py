@@ -28,7 +28,7 @@ from feedback.curate.candidate import Candidate
 from feedback.curate.curated import Curated, Fates, write_set
 from feedback.curate.gather import Gathered, add_sources, gather, nothing_thrown_away
 from feedback.curate.mend import corrections, mended
-from feedback.curate.replay import Replay, Stands, read_replay, saying, taken, wanted
+from feedback.curate.replay import Replay, Stands, read_replay, saying, wanted
 from feedback.curate.routes import teach
 from feedback.curate.rows import FILES, Rows
 from feedback.curate.similar import Text, first_alike, normalised
@@ -254,7 +254,7 @@ def _take_for_replay(replay: Replay, curated: Curated, settings: Curation) -> No
         leaks = find_leaks([(row.id, row.prompt) for row in replay.rows], _evaluation_prompts(rows))
         replay.drop({leak.train for leak in leaks}, "leak")
     most = settings.replay_rows or wanted(settings.replay, rows.count("sft"))
-    curated.replayed = taken(replay.rows, most)
+    curated.replayed = replay.rows[:most]
     curated.not_replayed = dict(sorted((+replay.left_out).items()))
 
 

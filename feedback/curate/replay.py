@@ -6,13 +6,10 @@ along only while every flag that taught it still stands, says what it said then 
 tells by event), and is neither rejected nor in conflict. A row whose answer holds one that is wrong whatever
 was asked (wrong.py) is left out: it would teach again what was just put right. An answer that many rows give,
 such as a refusal, is a manner of speaking and stays: it was wrong for one question, and is right for others.
-
-A third of the rows that are taken go round the answers of the source, so that chance leaves none out; the
-others come as often as the source has them.
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,8 +25,6 @@ from feedback.curate.split import spoken
 ROLES = ("system", "user", "assistant")
 MANNER_SHARE = 0.02  # of the rows that give an answer: above that it states nothing in particular
 MANNER_FEW = 20  # rows are never so many
-ROUND_SHARE = 1 / 3  # of the rows to take: each answer in turn
-COMMON = 20  # rows that give the same answer; one that fewer give is made up for its question, as a number is
 
 
 class Stands(NamedTuple):
@@ -93,22 +88,6 @@ def saying(rows: Sequence[Replayed], wrong: Collection[str]) -> set[str]:
     count = Counter(text for hits in found.values() for text in hits)
     manners = {text for text, many in count.items() if many > max(MANNER_FEW, MANNER_SHARE * len(rows))}
     return {name for name, hits in found.items() if hits - manners}
-
-
-def taken(rows: Sequence[Replayed], most: int) -> list[Replayed]:
-    """At most so many of the rows: answers in turn for a half, then as they come."""
-    given: defaultdict[str, list[int]] = defaultdict(list)
-    for place, row in enumerate(rows):
-        given[normalised(row.answer)].append(place)
-    turns = sorted(
-        (turn, place)
-        for places in given.values()
-        if len(places) >= COMMON
-        for turn, place in enumerate(places)
-    )
-    first = {place for _, place in turns[: int(ROUND_SHARE * most)]}
-    rest = (place for place in range(len(rows)) if place not in first)
-    return [rows[place] for place in [*sorted(first), *rest][:most]]
 
 
 def wanted(share: float, others: int) -> int:

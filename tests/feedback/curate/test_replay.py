@@ -6,7 +6,6 @@ what was right for another question. A row of an earlier set comes along only wh
 nobody decided against it.
 """
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +15,6 @@ import pytest
 from backtalk.card import Card
 from backtalk.files import write_jsonl
 from feedback.curate.curate import Curation, curate
-from feedback.curate.replay import Replayed, taken
-from feedback.curate.rows import shuffled
 from feedback.schema import FlagEvent
 from feedback.store.decisions import Decisions, Review, matter_of, to_row
 from tests.feedback.events import ANSWER, CORRECTION, flag, segment
@@ -149,16 +146,3 @@ def test_a_row_whose_flag_is_rejected_or_amended_since_does_not_come_back(tmp_pa
         (amended, {"in_the_set": 1, "flag_amended": 1}),
     ]:
         assert taught_before(tmp_path, after) == left_out
-
-
-def test_no_common_answer_is_left_out_by_chance() -> None:
-    answers = [f"Answer {number % 40}." for number in range(1000)] + ["A manner of speaking."] * 9000
-    rows = [
-        Replayed(str(place), "", {"completion": [{"content": text}]}) for place, text in enumerate(answers)
-    ]
-    rows.sort(key=lambda row: shuffled(1, row.id))
-    count = Counter(row.answer for row in taken(rows, 400))
-    assert count.total() == 400 and len(count) == 41
-    assert min(count.values()) >= 3, "a third goes round: 133 rows for 41 answers"
-    assert count["A manner of speaking."] > 0.8 * 267, "the others are as the source has them"
-    assert {row.id for row in taken(rows, 20_000)} == {row.id for row in rows}
