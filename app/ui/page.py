@@ -17,6 +17,7 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from gradio.utils import LRUCache
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
@@ -36,6 +37,8 @@ FOLDER = Path(__file__).parent
 WEB, WORDS = FOLDER / "web", words.FOLDER
 MOST_WAITING = 32  # questions before the engine's own line; more are asked to come back in a moment
 QUEUE_SECONDS = 0.01  # how often Gradio's queue looks for a question; its own 0.001 takes 7 % of a core
+SESSIONS = 256  # that Gradio remembers: each answer is one, of 0.2 MB, and nothing of ours is in it
+STREAMS = 20_000  # whose end Gradio remembers, for ever otherwise; far more than begin while one lasts
 THREADS = ANSWERS_AT_ONCE + 40  # each answer takes one, and what is answered at once must find one free
 MOST_REASONS = 4
 IMPORTED = re.compile(r"""^import .*from "\./([\w.-]+)";$""", re.MULTILINE)
@@ -58,6 +61,8 @@ def build(views: Sequence[View], settings: Settings) -> gr.Blocks:
     blocks.max_threads = THREADS  # read by the queue, and at the start
     blocks.queue(max_size=MOST_WAITING)
     blocks._queue.sleep_when_free = QUEUE_SECONDS
+    blocks.state_session_capacity = SESSIONS  # read when it is mounted
+    blocks._queue.pending_event_ids_session = LRUCache(STREAMS)
     return blocks
 
 

@@ -5,6 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from app.desk.transcript import new_visitor
 from app.settings import Settings
 from app.ui import page
 from app.ui.views import ORDER
@@ -53,6 +56,24 @@ def test_nothing_in_our_files_names_another_host() -> None:
     for path in [*page.WEB.iterdir(), page.FOLDER / "shell.html"]:
         hosts = set(re.findall(r"https?://[\w.]+", path.read_text()))
         assert hosts <= {"http://www.w3.org"}, path
+
+
+def test_gradio_keeps_little_of_the_answers_that_are_over(open_page: Any, scripted_desk: Any) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "SESSIONS", 2)
+        patch.setattr(page, "STREAMS", 3)
+        client = open_page(scripted_desk)
+    blocks = next(
+        b for route in client.app.routes if (b := getattr(getattr(route, "app", None), "blocks", 0))
+    )
+    for number in range(5):
+        request = {"request": f"request-{number}", "conversation": "conversation1", "messages": []}
+        asked = {**request, "visitor": new_visitor(), "question": "Where is it?"}
+        event = client.post("/gradio_api/call/ask", json={"data": [asked]}).json()["event_id"]
+        assert "answer" in client.get(f"/gradio_api/call/ask/{event}").text
+    queue = blocks._queue
+    assert len(blocks.state_holder.session_data) <= 2 and len(queue.pending_event_ids_session) <= 3
+    assert len(queue.event_analytics) <= 1 and not queue.cached_event_analytics_summary["functions"]
 
 
 def test_files_are_read_anew_while_developing(open_page: Any, scripted_desk: Any) -> None:
