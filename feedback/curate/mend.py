@@ -3,9 +3,11 @@
 What was right when a corpus was written may be out of date now. Its rows ask for the same fact in words that
 nobody has flagged yet; left out they teach nothing, put right they teach what the flags say. This is done
 only where it cannot be meant otherwise: the row's whole answer is the flagged one (but for spelling), nobody
-calls it good, and flags correct it all in the same words, either on `FEWEST_OF_A_VALUE` questions with
-another number in the answer's own sentence, or on `FEWEST` for which it is called out of date. An answer to
-another question than was asked is corrected too, and is right where it belongs.
+calls it good, and flags correct it all in the same words, be it that `FEWEST_PEOPLE` put another number into
+the answer's own sentence, or that it is called out of date on `FEWEST` questions. An answer to another
+question than was asked is corrected too, and is right where it belongs.
+
+A question that is held out counts, for or against, where a taught one says the same; it is not taught itself.
 """
 
 from collections import defaultdict
@@ -13,13 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from feedback.curate.replay import Replayed
-from feedback.curate.rows import Rows, row_id
+from feedback.curate.rows import Row, Rows, row_id
 from feedback.curate.sentence import BLANK, sentence
 from feedback.curate.similar import normalised
 
 OUTDATED = "outdated"
 FEWEST = 3  # questions: below that an answer such as "I do not know" may be wrong for one of them alone
-FEWEST_OF_A_VALUE = 2  # what states a number states it of something, and is wrong wherever it is said
+FEWEST_PEOPLE = 2  # where a number is put right: what states one is wrong wherever it is said
 
 
 @dataclass
@@ -29,16 +31,30 @@ class Correction:
     text: str
     flags: set[str] = field(default_factory=set)
     questions: set[bytes] = field(default_factory=set)
+    contributors: set[str] = field(default_factory=set)
+
+    def add(self, row: Row) -> None:
+        self.questions.add(row.first.item_key)
+        self.contributors |= row.contributors
+
+    def is_enough(self, answer: str) -> bool:
+        """Whether so much was said that the answer is wrong wherever it is given."""
+        if is_another_value(answer, self.text):
+            return len(self.contributors) >= FEWEST_PEOPLE
+        return len(self.questions) >= FEWEST
 
 
 def corrections(rows: Rows) -> dict[str, Correction]:
     """By the normalised answer that is wrong: its one correction. Rows are settled."""
     found: defaultdict[str, dict[str, Correction]] = defaultdict(dict)
-    for first, target, flags in rows.taught():
-        correction = found[normalised(first.answer)].setdefault(normalised(target), Correction(target))
-        correction.flags.update(flags)
-        if OUTDATED in first.reasons or is_another_value(first.answer, target):
-            correction.questions.add(first.item_key)
+    for row in filter(_is_of_the_answer, rows.corrected("sft")):
+        text = row.lesson.target
+        correction = found[normalised(row.first.answer)].setdefault(normalised(text), Correction(text))
+        correction.flags.update(row.flags)
+        correction.add(row)
+    for row in filter(_is_of_the_answer, rows.corrected("eval")):
+        if known := found.get(normalised(row.first.answer)):
+            known.setdefault(normalised(row.lesson.target), Correction(row.lesson.target)).add(row)
     for answer in rows.called_good():
         found.pop(normalised(answer), None)
     return {
@@ -46,18 +62,20 @@ def corrections(rows: Rows) -> dict[str, Correction]:
         for answer, targets in found.items()
         if len(targets) == 1
         for text, correction in targets.items()
-        if text != answer and len(correction.questions) >= _enough(answer, text)
+        if text != answer and correction.is_enough(answer)
     }
+
+
+def _is_of_the_answer(row: Row) -> bool:
+    """Whether the answer is corrected, and not what it was given to."""
+    flag, target = row.first, row.lesson.target
+    return OUTDATED in flag.reasons or is_another_value(flag.answer, target)
 
 
 def is_another_value(answer: str, correction: str) -> bool:
     """Whether the correction is the answer's own sentence with another number in it."""
     own = sentence(answer, answer, "")
     return BLANK in own.split() and sentence(correction, answer, "") == own
-
-
-def _enough(answer: str, correction: str) -> int:
-    return FEWEST_OF_A_VALUE if is_another_value(answer, correction) else FEWEST
 
 
 def mended(rows: Sequence[Replayed], found: Mapping[str, Correction]) -> Iterator[tuple[str, Replayed]]:

@@ -39,6 +39,7 @@ class Row:
     lesson: Lesson
     group: str
     flags: list[str] = field(default_factory=list)
+    contributors: set[str] = field(default_factory=set)
     weight: float = 0.0
     also_against: list[str] = field(default_factory=list)
     checks: set[str] = field(default_factory=set)
@@ -74,6 +75,7 @@ class Rows:
         """Adds a lesson to the row that it belongs to."""
         row = self._rows[lesson.file].setdefault(_key(flag, lesson), Row(flag, lesson, group))
         row.flags.append(flag.flag_id)
+        row.contributors.add(flag.contributor)
         row.weight = max(row.weight, lesson.weight)
         row.capped = row.capped and lesson.capped
         row.checks.update(lesson.checks)
@@ -126,9 +128,9 @@ class Rows:
         """Row id and the flag that its prompt is from, for each row of a file."""
         return ((row.id, row.first) for row in self._rows[name].values())
 
-    def taught(self) -> Iterator[tuple[Candidate, str, list[str]]]:
-        """Each answer that is taught: the first flag on it, what to say, and the flags that say so."""
-        return ((row.first, row.lesson.target, row.flags) for row in self._rows["sft"].values())
+    def corrected(self, name: str) -> Iterator[Row]:
+        """The rows of sft or eval that say what is right."""
+        return (row for row in self._rows[name].values() if row.lesson.target)
 
     def called_good(self) -> Iterator[str]:
         """Each answer that a vote of the set calls good."""

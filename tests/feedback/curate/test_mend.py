@@ -1,7 +1,7 @@
 """What flags correct is put right in the rows that are replayed, where it cannot be meant otherwise.
 
 Command: python -m pytest tests/feedback/curate/test_mend.py
-Promise: whole answer, enough questions, one correction, nobody calls it good; the manifest names the rows.
+Promise: whole answer, enough people, one correction, nobody calls it good; the manifest names the rows.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 
 from backtalk.files import read_jsonl, write_jsonl
+from feedback.curate import controls
+from feedback.curate.candidate import Candidate, key
 from feedback.curate.curate import Curation, curate
+from feedback.curate.mend import corrections
+from feedback.curate.routes import Lesson
+from feedback.curate.rows import Rows
+from feedback.curate.similar import normalised
 from feedback.schema import FlagEvent
 from tests.feedback.events import flag, segment
 
@@ -74,11 +80,12 @@ def test_a_longer_answer_is_left_out_and_another_one_stays(events: list[FlagEven
     assert answers["Do you open on Sunday?"]["completion"][0]["content"] == "No."
 
 
-def test_two_questions_are_enough_where_a_number_alone_changes(
-    events: list[FlagEvent], tmp_path: Path
-) -> None:
+def test_two_people_are_enough_where_a_number_alone_changes(events: list[FlagEvent], tmp_path: Path) -> None:
     assert made(tmp_path, events[:2]).answers[OTHERS]["completion"][0]["content"] == RIGHT
+    two = [corrected(name, ASKED[0]) for name in ("ann", "bob")]
+    assert made(tmp_path, two).answers[OTHERS]["completion"][0]["content"] == RIGHT
     assert OTHERS not in made(tmp_path, events[:1]).answers
+    assert OTHERS not in made(tmp_path, [corrected("ann", asked) for asked in ASKED[:2]]).answers
 
 
 def test_two_questions_are_too_few_for_other_words(tmp_path: Path) -> None:
@@ -95,6 +102,24 @@ def test_an_answer_to_the_wrong_question_stays_what_it_is(tmp_path: Path) -> Non
         for n, question in enumerate(("Tent price?", "How much is a tent?", "What do tents cost?"))
     ]
     assert OTHERS not in made(tmp_path, events).answers
+
+
+def test_a_correction_of_the_question_alone_speaks_neither_for_nor_against(
+    events: list[FlagEvent], tmp_path: Path
+) -> None:
+    beside = flag("zoe", "bad", ["factual_error"], "A tent costs 90 euros.", question="Tent?", answer=WRONG)
+    assert made(tmp_path, [*events, beside]).answers[OTHERS]["completion"][0]["content"] == RIGHT
+
+
+def test_a_question_that_is_held_out_counts_and_is_not_taught(tmp_path: Path) -> None:
+    events = [corrected(f"who{n}", question) for n, question in enumerate(ASKED)]
+    rows = Rows(seed=1)
+    for event, file in zip(events[:2], ("sft", "eval"), strict=True):
+        rows.add(Candidate.of(event, controls.pattern()), "new", Lesson(file, RIGHT, key(RIGHT)), "")
+    assert corrections(rows)[normalised(WRONG)].text == RIGHT
+    alone = Rows(seed=1)
+    alone.add(Candidate.of(events[0], controls.pattern()), "new", Lesson("eval", RIGHT, key(RIGHT)), "")
+    assert not corrections(alone)
 
 
 def test_spellings_of_one_correction_are_one_and_it_is_written_like_the_answer(tmp_path: Path) -> None:
