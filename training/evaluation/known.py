@@ -11,6 +11,7 @@ follows from everything that decides over an answer. What flags asked is not kep
 and purged.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from hashlib import sha256
@@ -70,7 +71,9 @@ def _is_lasting(item: Item) -> bool:
 
 
 def _question(item: Item) -> str:
-    return sha256(canonical_json([list(item.messages), item.reference])).hexdigest()[:24]
+    # Escaped, since a text may hold half a character, which UTF-8 has no bytes for.
+    asked = json.dumps([item.messages, item.reference], sort_keys=True)
+    return sha256(asked.encode()).hexdigest()[:24]
 
 
 def _identity(model: Model, variant: Variant | None, most: int) -> str:
