@@ -32,7 +32,8 @@ from backtalk.errors import BacktalkError
 from backtalk.visitor import Server, Visitor
 from bench.dockerfile import Stage, Step, read_dockerfile
 from bench.report import bound, report
-from bench.space import CHOICE, FLAGS, MOST_END, PATIENCE, QUESTION, SAFETY, free_port, rows_on
+from bench.serve import free_port
+from bench.space import CHOICE, FLAGS, MOST_END, PATIENCE, QUESTION, SAFETY, rows_on
 from tests.hub.server import Hub
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,7 +12,6 @@ place of a fresh one.
 import argparse
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from backtalk.visitor import Server, Visitor
 from bench.report import bound, report
+from bench.serve import free_port
 from tests.hub.call import Token
 from tests.hub.server import TOKENS, Hub
 
@@ -196,12 +196,6 @@ def timed(seen: Seen, what: str) -> Iterator[None]:
     started = time.monotonic()
     yield
     setattr(seen, what, time.monotonic() - started)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

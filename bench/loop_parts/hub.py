@@ -27,7 +27,8 @@ from backtalk.models import MINI, POINTER
 from backtalk.visitor import Server, Visitor
 from bench.loop_parts.setting import Part, Setting, honest_errands
 from bench.report import Bound, bound
-from bench.space import client, free_port
+from bench.serve import free_port
+from bench.space import client
 from bench.story import OUTBOX, Story
 from feedback.hub.dataset import FOLDER, REVIEWS, VARIABLES
 from feedback.hub.fetched import Fetched
