@@ -261,24 +261,7 @@ def test_what_flags_teach_and_what_is_replayed_are_told_apart_and_a_few_flags_co
         )
         for n in range(8)
     ]
-    made, _ = curate(
-        Curation(include="all", eval_share=0, replay_rows=12),
-        [segment(tmp_path / "events.jsonl", events)],
-        replay_from=Path(
-            write(
-                tmp_path / "known.jsonl",
-                [
-                    {
-                        "messages": [
-                            {"role": "user", "content": f"Say {n}."},
-                            {"role": "assistant", "content": "Yes."},
-                        ]
-                    }
-                    for n in range(30)
-                ],
-            )
-        ),
-    )
+    made = with_replay(tmp_path, events)
     taught = loaded({"path": str(made), "only": "taught"})
     replayed = loaded({"path": str(made), "only": "replayed"})
     assert {row["completion"][0]["content"] for row in taught.train} == {f"It is {n} now." for n in range(8)}
@@ -290,6 +273,23 @@ def test_what_flags_teach_and_what_is_replayed_are_told_apart_and_a_few_flags_co
     answers = [row["completion"][0]["content"] for row in both.train]
     assert sum(answer.startswith("It is") for answer in answers) == 12
     assert len(answers) == 24
+
+
+def test_what_is_replayed_is_a_good_answer_to_one_who_learns_from_votes(tmp_path: Path) -> None:
+    events = [
+        flag(f"who{n}", "bad", ["too_long"], question=f"What is {n}?", answer=f"Well, {n}.") for n in range(8)
+    ]
+    made = with_replay(tmp_path, events)
+    votes = loaded(
+        {"path": str(made), "only": "taught", "repeat": 3, "share": 0.5},
+        {"path": str(made), "only": "replayed", "share": 0.5},
+        form="kto",
+    ).train
+    assert {row["completion"][0]["content"] for row in votes if row["label"]} == {"Yes."}
+    assert {row["completion"][0]["content"] for row in votes if not row["label"]} == {
+        f"Well, {n}." for n in range(8)
+    }
+    assert sum(row["label"] for row in votes) == 12 == len(votes) / 2
 
 
 def test_a_curated_set_that_was_changed_or_is_unfinished_is_refused(curated: Path) -> None:
@@ -309,3 +309,17 @@ def test_a_stream_is_read_only_as_far_as_it_is_needed(tmp_path: Path) -> None:
     assert found.notes == [f"{path} is streamed: at most its first 1,000 rows are read"]
     with pytest.raises(WordsError, match="'streaming' needs a 'limit'"):
         loaded({"path": path, "streaming": True})
+
+
+def with_replay(folder: Path, events: list[Any]) -> Path:
+    """A set of these flags, with twelve rows replayed that all say yes."""
+    known = [
+        {"messages": [{"role": "user", "content": f"Say {n}."}, {"role": "assistant", "content": "Yes."}]}
+        for n in range(30)
+    ]
+    made, _ = curate(
+        Curation(include="all", eval_share=0, replay_rows=12),
+        [segment(folder / "events.jsonl", events)],
+        replay_from=Path(write(folder / "known.jsonl", known)),
+    )
+    return made

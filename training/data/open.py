@@ -97,15 +97,19 @@ def _open_curated(folder: Path, opened: Opened, form: Form, evaluates: bool) -> 
         opened.examples, opened.evaluation = opened.evaluation, []
         opened.counts["read"] = len(opened.held_out)
         return
-    path = curated_file(folder, form)
+    praised = form == "kto" and opened.source.only == "replayed"  # what was right before is a good answer
+    file: Form = "sft" if praised else form
+    path = curated_file(folder, file)
     if path is None or not path.stat().st_size:
         opened.notes.append(f"{label} has no rows for {form.upper()}")
         return
     rows, faults = _read(read_rows(path), opened)
     opened.inputs.append(_file(path, len(rows)))
     if opened.source.only:
-        taught = _taught_rows(folder, form)
+        taught = _taught_rows(folder, file)
         rows = [row for row in rows if (row.values["id"] in taught) == (opened.source.only == "taught")]
+    if praised:
+        rows = [Row(row.number, {**row.values, "label": True}) for row in rows]
     if not rows and not faults:
         opened.notes.append(f"{label} has no {opened.source.only} rows for {form.upper()}")
         return
