@@ -48,7 +48,7 @@ def main() -> int:
         write_jsonl(place / "taught.jsonl", _corrections(args.seed))
         write_jsonl(place / "replayed.jsonl", _replayed(args.seed))
         began = time.monotonic()
-        words = ["--schedule.steps", "2"] if args.quick else []
+        words = ["--schedule.epochs", "0.005"] if args.quick else []
         assert train([str(_recipe(place)), *words]) == 0
         seconds = time.monotonic() - began
         before, after = _table("mini", args.quick), _table(str(_served(place)), args.quick)

@@ -39,6 +39,7 @@ class Lora:
     alpha_over_r: float | None = knob(None, "the scale itself, in place of alpha (2)")
     dropout: float = knob(0.0, "share of inputs that the adapter does not see in a step")
     targets: str | tuple[str, ...] = knob("all-linear", f"{', '.join(TARGETS)}, or a list of layer names")
+    layers: tuple[int, ...] = knob((), "which of the base's layers are taught, counted from 0 (none: all)")
     rslora: bool = knob(False, "scale by alpha / sqrt(r), so that a high rank learns as fast")
     dora: bool = knob(False, "learn length and direction apart (slower; cannot be added while serving)")
 
@@ -54,6 +55,8 @@ class Lora:
             )
         if "lm_head" in self.targets:
             raise WordsError("lora.targets names lm_head, which is not taught: its loss is computed whole.")
+        if any(layer < 0 for layer in self.layers):
+            raise WordsError(f"lora.layers is {list(self.layers)}; layers are counted from 0 on.")
         _at_least("lora.r", self.r, 1)
         _share("lora.dropout", self.dropout)
 

@@ -59,6 +59,7 @@ def _check_shape(card: Card, lora: Lora, name: str) -> None:
         ("r", theirs.r, lora.r),
         ("alpha", theirs.effective_alpha, lora.effective_alpha),
         ("targets", theirs.targets, lora.targets),
+        ("layers", theirs.layers, lora.layers),
         ("rslora", theirs.rslora, lora.rslora),
         ("dora", theirs.dora, lora.dora),
     ):

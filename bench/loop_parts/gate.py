@@ -26,7 +26,7 @@ from training.mini.corpus import dialogues
 SWAPS, QUICK_SWAPS = 2000, 100
 CANDIDATES, QUICK_CANDIDATES = 10, 1
 SHARE, MOST_NO_OPS = 0.035, 1
-NOISE_ROWS = 600
+NOISE_ROWS, NOISE_EPOCHS = 600, 8  # about as many steps as a round
 PASSED = Condition("quantized file", SHOWN, "the same file.")
 NOT_SHOWN = "nothing shown"
 
@@ -95,6 +95,7 @@ def _noise(setting: Setting, seed: int) -> dict[str, Any]:
     )
     recipe = yaml.safe_load(RECIPE.with_name("mini_feedback.yaml").read_text(encoding="utf-8"))
     recipe["data"]["sources"] = [{"path": str(rows)}]
+    recipe["schedule"]["epochs"] = NOISE_EPOCHS
     path = setting.work / "gate" / f"noise-{seed}.yaml"
     write_text(path, yaml.safe_dump(recipe, sort_keys=False))
     return {"recipe": str(path)}

@@ -69,6 +69,7 @@ def test_a_flag_beats_the_file_and_the_file_beats_the_default(tmp_path: Path) ->
         ("method: sfft", "'sfft' was found"),
         ("lora: {targets: qw}", "qv, attention, all-linear, or a list"),
         ("lora: {targets: [lm_head]}", "names lm_head"),
+        ("lora: {layers: [3, -1]}", "layers are counted from 0 on"),
         ("lora: {alpha: 8, alpha_over_r: 2}", "one knob. Leave one out"),
         ("schedule: {steps: 2, epochs: 3}", "Leave one out"),
         ("schedule: {warmup: 5}", "a share from 0 up to 1"),

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from backtalk.card import read_card
 from backtalk.errors import BacktalkError, WordsError
@@ -75,6 +76,17 @@ def test_the_card_tells_all_and_the_adapter_can_be_merged(whole: Path, tmp_path:
     assert not list(run.parent.glob("*.parts"))
     merge(run, tmp_path / "merged")
     assert read_card(tmp_path / "merged").metrics["taught"] == 14  # seven matrices in each of two layers
+
+
+def test_layers_that_the_recipe_does_not_name_are_not_taught(
+    base: Path, tmp_path: Path, state_folder: Path
+) -> None:
+    named = {"targets": "all-linear", "layers": [1]}
+    assert train(write_recipe(tmp_path, base, lora={"r": 4, **named}, schedule={"steps": 2})) == 0
+    weights = load_file(finished(state_folder) / "adapter_model.safetensors")
+    assert {int(name.split(".layers.")[1].split(".")[0]) for name in weights} == {1}
+    merge(finished(state_folder), tmp_path / "merged")
+    assert read_card(tmp_path / "merged").metrics["taught"] == 7
 
 
 def test_stopped_by_ctrl_c_it_saves_and_goes_on(
@@ -186,6 +198,7 @@ def test_a_machine_that_is_too_small_is_told_in_one_sentence(
         ({"precision": "float16"}, "needs CUDA"),
         ({"base": {"model": "mini", "load_in_4bit": True}}, "bitsandbytes"),
         ({"lora": {"targets": ["nothing"]}}, "names no layer"),
+        ({"lora": {"layers": [4, 6]}}, "mini has 6 layers: numbers from 0 to 5 were wanted"),
         ({"batch": {"max_length": 12}}, "12"),
     ],
 )

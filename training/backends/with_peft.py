@@ -23,7 +23,8 @@ QUERY_AND_VALUE = ("q_proj", "v_proj", "c_attn")
 def load(recipe: Recipe, base: Base, plan: Plan) -> Any:
     """The model in training mode; only the adapter's weights, in float32, have gradients.
 
-    Raises ModelError where the base cannot be read, WordsError where lora.targets names no layer of it.
+    Raises ModelError where the base cannot be read, WordsError where lora.targets or lora.layers names no
+    layer of it.
     """
     return with_adapter(open_base(recipe, base, plan), recipe, base)
 
@@ -45,8 +46,9 @@ def open_base(recipe: Recipe, base: Base, plan: Plan) -> Any:
 def with_adapter(model: Any, recipe: Recipe, base: Base) -> Any:
     """That model with a fresh adapter, drawn by the recipe's seed, in training mode.
 
-    Raises WordsError where lora.targets names no layer of it.
+    Raises WordsError where lora.targets or lora.layers names no layer of it.
     """
+    check_layers(recipe.lora, model, base)
     transformers.set_seed(recipe.seed)  # the adapter's first weights are drawn next
     try:
         model = get_peft_model(model, lora_config(recipe.lora, model, recipe.base.load_in_4bit))
@@ -68,7 +70,8 @@ def lora_config(lora: Lora, model: Any, quantized: bool) -> LoraConfig:
         r=lora.r,
         lora_alpha=lora.effective_alpha,
         lora_dropout=lora.dropout,
-        target_modules=_targets(lora.targets, model),
+        target_modules=_targets(lora, model),
+        layers_to_transform=list(lora.layers) or None,
         use_rslora=lora.rslora,
         use_dora=lora.dora,
         bias="none",
@@ -108,11 +111,22 @@ def _four_bits(plan: Plan) -> Any:
     )
 
 
-def _targets(targets: str | tuple[str, ...], model: Any) -> str | list[str]:
+def check_layers(lora: Lora, model: Any, base: Base) -> None:
+    """Raises WordsError where the base has fewer layers; PEFT would teach what is there and say nothing."""
+    there = int(model.config.num_hidden_layers)
+    if any(layer >= there for layer in lora.layers):
+        raise WordsError(
+            f"lora.layers is {list(lora.layers)}, and {base.folder.name} has {there} layers: numbers from 0 "
+            f"to {there - 1} were wanted."
+        )
+
+
+def _targets(lora: Lora, model: Any) -> str | list[str]:
+    targets = lora.targets
     if not isinstance(targets, str):
         return list(targets)
     if targets == "all-linear":
-        return targets
+        return _layers(model) if lora.layers else targets  # PEFT takes numbers of layers beside names alone
     wanted = QUERY_AND_VALUE if targets == "qv" else ATTENTION
     names = [name for name, _ in model.named_modules()]
     return [layer for layer in wanted if any(name.endswith(f".{layer}") for name in names)]

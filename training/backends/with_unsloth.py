@@ -94,8 +94,9 @@ def _with_adapter(model: Any, recipe: Recipe, base: Base, plan: Plan) -> Any:
     """The model with the adapter that the other backend would put on it, drawn from the same seed."""
     from unsloth import FastLanguageModel
 
-    from training.backends.with_peft import lora_config
+    from training.backends.with_peft import check_layers, lora_config
 
+    check_layers(recipe.lora, model, base)
     wanted = lora_config(recipe.lora, model, recipe.base.load_in_4bit)
     targets = wanted.target_modules
     try:
@@ -105,6 +106,7 @@ def _with_adapter(model: Any, recipe: Recipe, base: Base, plan: Plan) -> Any:
             lora_alpha=wanted.lora_alpha,
             lora_dropout=wanted.lora_dropout,
             target_modules=targets if isinstance(targets, str) else sorted(targets),
+            layers_to_transform=wanted.layers_to_transform,
             use_rslora=wanted.use_rslora,
             use_dora=wanted.use_dora,
             bias=wanted.bias,
