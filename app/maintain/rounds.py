@@ -16,14 +16,15 @@ from backtalk.card import read_card
 from backtalk.errors import BacktalkError, WordsError
 from backtalk.files import read_json
 from backtalk.home import home
-from backtalk.round.acts import GATHERING, TEACHING, VERDICT
+from backtalk.round.acts import ACTS as ALL_ACTS
+from backtalk.round.acts import VERDICT
 from backtalk.round.report import METRICS, REPORT
 from backtalk.round.state import NAME as STATE
 from feedback.review.flags import escaped
 
 Json = dict[str, Any]
 
-ACTS = tuple(name for name, _ in (*GATHERING, *TEACHING))
+ACTS = tuple(name for name, _ in ALL_ACTS)
 MOST_LOG = 8_000  # bytes of a log that are shown: its end
 WAITS, RUNS, STOPPED, DONE = "waits", "runs", "stopped", "done"
 

@@ -40,6 +40,7 @@ Said = dict[str, Any]
 Act = Callable[["Round"], Said]
 
 BROKEN, ITEMS = "broken", "items.jsonl"
+GATE_SAID_NO = 3
 VERDICT, EARLIER, TAUGHT = "verdict.json", "earlier.jsonl", "taught.jsonl"
 DATASET = "BACKTALK_FLAGS_DATASET"
 
@@ -77,7 +78,7 @@ class Round:
         log = self.state.folder / f"{act}.log"
         self.words.append(" ".join(words))
         told = [*words, "--json"]
-        done = run_verb(told, log, lambda line: self.report(f"{act}: {line}"), self._environment())
+        done = run_verb(told, log, lambda line: self.report(f"{act}: {line}"), self.environment())
         if done.code not in (0, *also) or (done.code and not done.said):
             raise BacktalkError(
                 f"Round {self.state.number} stopped in the act '{act}'. {done.fault} All that it said is in "
@@ -85,7 +86,8 @@ class Round:
             )
         return done.said
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Of the round's verbs."""
         more = {"HF_HUB_OFFLINE": "1"} if self.offline else {}
         dataset = {DATASET: self.recipe.hub.dataset} if self.recipe.hub.dataset else {}
         return {**os.environ, **more, **dataset}
@@ -239,11 +241,21 @@ def earlier(work: Round) -> Said:
 
 
 def _measured(work: Round, act: str, data: Path, *more: str) -> Said:
-    """The candidate against what is served now, on `data`; the gate wants bits of general text alone."""
+    """The candidate against what is served now, on `data`."""
     words = ["evaluate", str(work.gguf), "--baseline", work.state.current["ref"], "--data", str(data)]
-    return work.run(
-        act, [*words, *more, "--bits", "general", "--max-tokens", str(work.recipe.gate.max_tokens)], 3
-    )
+    return work.run(act, [*words, *more, *measured_as(work.recipe)], GATE_SAID_NO)
+
+
+def sets_of_gate(recipe: RoundRecipe) -> list[str]:
+    """What the gate asks beside the flags, as words of `backtalk evaluate`."""
+    sets = {"--task": recipe.gate.task, "--general": recipe.gate.general}
+    named = {flag: [str(found(path)) for path in paths] for flag, paths in sets.items() if paths}
+    return [word for flag, paths in named.items() for word in (flag, *paths)]
+
+
+def measured_as(recipe: RoundRecipe) -> list[str]:
+    """How the gate has every model asked."""
+    return ["--bits", "general", "--max-tokens", str(recipe.gate.max_tokens)]
 
 
 def taught(work: Round) -> Said:
@@ -264,15 +276,10 @@ def primary(metrics: Mapping[str, Any]) -> Said:
 
 
 def evaluate(work: Round) -> Said:
-    recipe, current, asked = work.recipe, work.state.current, work.state.said("earlier")
-    sets = {
-        "--task": [found(path) for path in recipe.gate.task],
-        "--earlier": [work.state.folder / EARLIER] if asked.get("own_condition") else [],
-        "--general": [found(path) for path in recipe.gate.general],
-    }
-    words = [word for flag, files in sets.items() if files for word in (flag, *map(str, files))]
+    current, asked = work.state.current, work.state.said("earlier")
+    words = ["--earlier", str(work.state.folder / EARLIER)] if asked.get("own_condition") else []
     work.say(f"evaluate: {work.gguf.name} against {current['name']}, on flags that were held out.")
-    said = _measured(work, "evaluate", work.curated / "eval.jsonl", *words)
+    said = _measured(work, "evaluate", work.curated / "eval.jsonl", *words, *sets_of_gate(work.recipe))
     verdict = _judged(work, Path(said["folder"]))
     write_json(work.state.folder / VERDICT, verdict)
     write_json(work.gguf.parent / VERDICT, verdict)  # there promote looks for it, whoever calls it
@@ -342,14 +349,14 @@ def _who(work: Round) -> list[str]:
 
 
 GATHERING: tuple[tuple[str, Act], ...] = (("sync", sync), ("replay", replay), ("curate", curate))
-TEACHING: tuple[tuple[str, Act], ...] = (
-    ("train", train),
-    ("export", export),
+TEACHING: tuple[tuple[str, Act], ...] = (("train", train), ("export", export))
+JUDGING: tuple[tuple[str, Act], ...] = (
     ("earlier", earlier),
     ("taught", taught),
     ("evaluate", evaluate),
     ("publish", publish),
     ("promote", promote),
 )
-JUDGING = ("earlier", "taught", "evaluate", "publish")
-"""Acts that depend on which model is served."""
+"""These depend on which model is served."""
+
+ACTS = (*GATHERING, *TEACHING, *JUDGING)

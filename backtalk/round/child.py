@@ -18,6 +18,8 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import IO, Any
 
+from backtalk.round.leash import IDLE
+
 INTERRUPTED = 130
 PARAGRAPH = 12  # last lines of what went wrong that are kept
 
@@ -34,14 +36,20 @@ class Done:
 
 
 def run_verb(
-    words: Sequence[str], log: Path, report: Callable[[str], None], given: Mapping[str, str] | None = None
+    words: Sequence[str],
+    log: Path,
+    report: Callable[[str], None],
+    given: Mapping[str, str] | None = None,
+    idle: bool = False,
 ) -> Done:
-    """Runs `python -m backtalk WORDS` to its end. `given` is all of its environment (default: ours).
+    """Runs `python -m backtalk WORDS` to its end, with `idle` on cores that nobody else wants.
 
-    Raises KeyboardInterrupt, after the verb has ended, where Ctrl-C was pressed.
+    `given` is all of its environment (default: ours). Raises KeyboardInterrupt, after the verb has ended,
+    where Ctrl-C was pressed.
     """
     python = [sys.executable, "-m"]
-    command = [*python, "backtalk.round.leash", *python, "backtalk", *words]
+    leash = [*python, "backtalk.round.leash", *([IDLE] if idle else [])]
+    command = [*leash, *python, "backtalk", *words]
     environment = {**(os.environ if given is None else given), "PYTHONUNBUFFERED": "1"}
     pipe = subprocess.PIPE
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -51,8 +59,8 @@ def run_verb(
         # In a session of its own, the leash outlives whoever kills ours, and so does its work.
         with subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
-        ) as leash:
-            return _follow(leash, file, report)
+        ) as held:
+            return _follow(held, file, report)
 
 
 def _follow(leash: "subprocess.Popen[bytes]", file: IO[str], report: Callable[[str], None]) -> Done:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from backtalk.round.acts import DATASET, GATHERING, TEACHING
+from backtalk.round.acts import ACTS, DATASET
 from backtalk.round.recipe import Replay, RoundRecipe, Rules
 from backtalk.round.state import Rounds
 
@@ -58,7 +58,7 @@ def _acts(recipe: RoundRecipe) -> Iterator[tuple[str, str]]:
         "publish": f"to {recipe.hub.model}" if recipe.hub.model else "skipped: no model repository is named",
         "promote": "where the gate says PROMOTE",
     }
-    return ((name, what[name]) for name, _ in (*GATHERING, *TEACHING))
+    return ((name, what[name]) for name, _ in ACTS)
 
 
 def _much(replay: Replay) -> str:

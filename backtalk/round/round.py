@@ -21,8 +21,9 @@ from backtalk.files import canonical_json, sha256_of
 from backtalk.home import home
 from backtalk.models import MINI
 from backtalk.progress import Progress
-from backtalk.round.acts import GATHERING, TEACHING, Round
+from backtalk.round.acts import GATE_SAID_NO, GATHERING, JUDGING, TEACHING, Round
 from backtalk.round.again import look_again
+from backtalk.round.ahead import ahead
 from backtalk.round.judge import PROMOTE
 from backtalk.round.plan import plan
 from backtalk.round.recipe import RoundRecipe, files_of, found, read_round_recipe
@@ -31,7 +32,6 @@ from backtalk.round.served import current_of, teaches_mini
 from backtalk.round.state import Rounds, State, UnreadableError
 from backtalk.verb import Parser, report_json
 
-GATE_SAID_NO = 3
 RECIPE = Path("recipes/mini_round.yaml")
 FLAGS_LIE_IN = ("outbox.sqlite", "segments", "fetched")
 
@@ -115,11 +115,13 @@ def run_round(
         if not work.choice.methods:
             rounds.forget(state.folder)
             return Outcome(f"Nothing was taught: {' '.join(work.choice.why)}")
-        begun = state.fresh or any(state.done(name) for name, _ in TEACHING)
+        begun = state.fresh or any(state.done(name) for name, _ in (*TEACHING, *JUDGING))
         if not begun and (known := _same(work)):
             rounds.forget(state.folder)
             return known
-        work.go_on(TEACHING)
+        with ahead(work):
+            work.go_on(TEACHING)
+        work.go_on(JUDGING)
         card = finish(work)
         return Outcome(str(card.verdicts[0]["why"]), state.number, card)
 

@@ -67,6 +67,7 @@ def until(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
             return child.run_verb(words, *more)
 
         monkeypatch.setattr(acts, "run_verb", run_verb)
+        monkeypatch.setattr("backtalk.round.ahead._has_room", lambda model: False)
 
     return set_end
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from backtalk.round.child import run_verb
+from backtalk.round.leash import LOWEST
 
 HOLD_ON = 60.0  # seconds until a test gives up: what it waits for takes a fraction of one
 
@@ -58,6 +59,21 @@ def test_whoever_is_on_the_leash_ends_when_its_holder_is_killed(tmp_path: Path) 
     assert all(map(is_alive, ids))
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
+    wait_until(lambda: not any(map(is_alive, ids)))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
+def test_what_runs_on_idle_cores_gives_way_to_everything_else(tmp_path: Path) -> None:
+    told = tmp_path / "ids"
+    command = [sys.executable, "-c", STUBBORN, str(told)]
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, "--idle", *command])
+    wait_until(told.exists)
+    ids = [int(word) for word in told.read_text().split()]
+    try:
+        wait_until(lambda: os.getpriority(os.PRIO_PROCESS, ids[0]) == LOWEST)
+    finally:
+        holder.kill()
+        holder.wait()
     wait_until(lambda: not any(map(is_alive, ids)))
 
 

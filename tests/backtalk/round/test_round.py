@@ -25,7 +25,11 @@ import yaml
 from backtalk import cli
 from backtalk.card import read_card
 from backtalk.files import read_json, read_jsonl, write_json
+from backtalk.round.acts import Round
+from backtalk.round.ahead import ahead
 from backtalk.round.child import Done
+from backtalk.round.recipe import read_round_recipe
+from backtalk.round.state import Rounds
 from export.verify import HELD_OUT
 from feedback.rights.trace import trace
 from feedback.schema import FlagEvent
@@ -114,7 +118,11 @@ def run_here(recipe: Path, home: Path, until: str = "") -> tuple[int, dict[str, 
     Its exit code and JSON line; that one is empty where it was interrupted.
     """
 
-    def run_verb(words: Sequence[str], log: Path, report: Callable[[str], None], given: Any) -> Done:
+    def run_verb(
+        words: Sequence[str], log: Path, report: Callable[[str], None], given: Any, idle: bool = False
+    ) -> Done:
+        if idle:
+            return Done()  # what is asked ahead is asked again
         if log.stem == until:
             raise KeyboardInterrupt
         with redirect_stdout(io.StringIO()) as out:
@@ -124,6 +132,7 @@ def run_here(recipe: Path, home: Path, until: str = "") -> tuple[int, dict[str, 
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
         patch.setenv("BACKTALK_HOME", str(home))
         patch.setattr("backtalk.round.acts.run_verb", run_verb)
+        patch.setattr("backtalk.round.ahead.run_verb", run_verb)
         code = cli.main(["round", str(recipe), "--json"])
     return code, {} if code == cli.INTERRUPTED else json.loads(out.getvalue().splitlines()[-1])
 
@@ -209,6 +218,26 @@ def test_a_round_killed_in_every_act_ends_like_one_that_was_not(
         whole[1],
         *(whole[2][key] for key in ("sha256", "verdict", "why")),
     )
+
+
+def test_what_is_served_now_has_answered_when_the_candidate_is_made(
+    recipe: Path, whole: tuple[Path, int, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(whole[0], home, ignore=shutil.ignore_patterns("evaluations", "answers"))
+    monkeypatch.setenv("BACKTALK_HOME", str(home))
+    folder = home / "rounds" / "1"
+    begun = json.loads((folder / "round.json").read_text().replace(str(whole[0]), str(home)))
+    begun["acts"] = {name: begun["acts"][name] for name in ("sync", "replay", "curate")}
+    write_json(folder / "round.json", begun)
+    (folder / "card.json").unlink()
+    state = Rounds().unfinished()
+    assert state
+    with ahead(Round(state, read_round_recipe(recipe, {}), Rounds(), print, print)):
+        pass
+    (known,) = (home / "answers").glob("*.jsonl")
+    kinds = [what for _, what, _ in read_jsonl(known)]
+    assert (kinds.count("answer"), kinds.count("bits")) == (8, 4), (folder / "ahead.log").read_text()
 
 
 def test_too_few_flags_are_only_collected(
