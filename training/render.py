@@ -9,6 +9,7 @@ row is learned where the model would have to speak: its answer and the token tha
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from backtalk.files import read_json
 from backtalk.prompt import Message, Template
 
 IGNORED = -100  # the label of a token that is read and not learned, as PyTorch's loss has it
+TEXTS = 4096  # texts whose tokens are remembered
 SHOWN_FAULTS = 5
 BARE = (
     "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'assistant' %}"
@@ -62,7 +64,8 @@ class Renderer:
         self.template = Template(
             source or BARE,
             {token.content: id for id, token in added.items() if token.special},
-            lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
+            # Each border of a row is found by rendering what stands before it, so a text comes several times.
+            lru_cache(TEXTS)(lambda text: tokenizer.encode(text, add_special_tokens=False).ids),
             bos_token=_name(folder, config, "bos_token", tokenizer),
             eos_token=_name(folder, config, "eos_token", tokenizer),
         )

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from shutil import rmtree
 from typing import Any
 
 from backtalk.errors import BacktalkError, WordsError
-from backtalk.files import read_json, write_json
+from backtalk.files import canonical_json, read_json, read_jsonl, write_json
 from backtalk.home import home
 from backtalk.models import MINI
 from backtalk.progress import Progress
@@ -31,7 +31,7 @@ from backtalk.visitor import Server, Visitor
 from feedback.store.outbox import Outbox
 from training.mini.comparison import Line, compare, draw, held_out, table, wrong_answers
 from training.mini.desk import Fact
-from training.mini.questions import EvaluationItem
+from training.mini.questions import EvaluationItem, is_right
 from training.mini.stakeholders.errands import errands
 from training.mini.stakeholders.maintainer import review
 from training.mini.stakeholders.person import crowd
@@ -108,7 +108,7 @@ def run(demo: Demo, progress: Progress, as_json: bool = False) -> int:
         done = _round(demo, progress)
         taken_up = done.code == 0 and _taken_up(server, done.said.get("sha256", ""))
         again = list(_asked_again(Visitor(server), visits))
-    lines = _compared(demo, _served_now(demo), progress)
+    lines = _compared(demo, done)
     draw(lines, demo.folder / PICTURE, f"right answers before and after one round of {demo.flags} flags")
     result = _result(demo, done, lines, again, taken_up, time.monotonic() - began)
     write_json(demo.folder / RESULT, result)
@@ -233,11 +233,31 @@ def _served_now(demo: Demo) -> Path:
     return demo.folder / read_json(pointer)["file"]
 
 
-def _compared(demo: Demo, served: Path, progress: Progress) -> list[Line]:
-    items: list[EvaluationItem] = held_out({BATCH}, demo.items)
-    before = wrong_answers("mini", items, progress)
-    after = wrong_answers(str(served), items, progress) if served != MINI else before
+def _compared(demo: Demo, done: Done) -> list[Line]:
+    """Before and after, on held-out wordings; what the gate asked of both models is not asked again."""
+    items, served = held_out({BATCH}, demo.items), _served_now(demo)
+    rows = _rows_of_gate(demo, done)
+    before = _wrong("mini", items, {asked: row["baseline"]["answer"] for asked, row in rows.items()})
+    after = before
+    if served != MINI:
+        known = {asked: row["model"]["answer"] for asked, row in rows.items()}
+        after = _wrong(str(served), items, known)
     return compare(before, after, items, {BATCH})
+
+
+def _rows_of_gate(demo: Demo, done: Done) -> dict[bytes, dict[str, Any]]:
+    """What the task test asked both models, by the conversation that they were to go on with."""
+    name = done.said["metrics"].get("evaluation", "")
+    rows = read_jsonl(demo.folder / "evaluations" / name / "items.jsonl") if name else ()
+    return {canonical_json(row["messages"]): row for row in rows if row["part"] == "task"}
+
+
+def _wrong(ref: str, items: Sequence[EvaluationItem], known: Mapping[bytes, str]) -> dict[str, str]:
+    told = {item.id: known.get(canonical_json(item.messages), "") for item in items}
+    asked = wrong_answers(ref, [item for item in items if not told[item.id]], Progress())
+    return asked | {
+        item.id: told[item.id] for item in items if told[item.id] and not is_right(item, told[item.id])
+    }
 
 
 def _result(
