@@ -2,7 +2,7 @@
 
     python bench/learn.py [--quick] [--seed 5]
 
-200 simulated corrections of outdated facts, in wordings of training, and 3,600 replayed rows (none of which
+200 simulated corrections of outdated facts, in wordings of training, and 3,900 replayed rows (none of which
 states an outdated fact), taught by recipes/mini_feedback.yaml through `backtalk train`; the adapter
 is merged and converted, and both models answer the committed questions, whose wordings no training has seen.
 """
@@ -33,7 +33,7 @@ from training.mini.voice import Voice
 from training.train import main as train
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "mini_feedback.yaml"
-FLAGS, REPLAYED = 200, 3600
+FLAGS, REPLAYED = 200, 3900
 ROWS = ("outdated", "facts", "history", "outside")
 
 
