@@ -350,13 +350,8 @@ def _who(work: Round) -> list[str]:
 
 GATHERING: tuple[tuple[str, Act], ...] = (("sync", sync), ("replay", replay), ("curate", curate))
 TEACHING: tuple[tuple[str, Act], ...] = (("train", train), ("export", export))
-JUDGING: tuple[tuple[str, Act], ...] = (
-    ("earlier", earlier),
-    ("taught", taught),
-    ("evaluate", evaluate),
-    ("publish", publish),
-    ("promote", promote),
-)
-"""These depend on which model is served."""
+RECALLING: tuple[tuple[str, Act], ...] = (("earlier", earlier), ("taught", taught))
+JUDGING: tuple[tuple[str, Act], ...] = (("evaluate", evaluate), ("publish", publish), ("promote", promote))
+"""These, and what is recalled, depend on which model is served."""
 
-ACTS = (*GATHERING, *TEACHING, *JUDGING)
+ACTS = (*GATHERING, *TEACHING, *RECALLING, *JUDGING)

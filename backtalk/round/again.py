@@ -6,7 +6,7 @@ served: the candidate has to beat that one. Where nothing has changed, every act
 
 from pathlib import Path
 
-from backtalk.round.acts import JUDGING, TEACHING, Round, curate, sync
+from backtalk.round.acts import JUDGING, RECALLING, TEACHING, Round, curate, sync
 from backtalk.round.served import current_of
 from backtalk.round.start import used_flags
 
@@ -22,7 +22,7 @@ def look_again(work: Round) -> None:
     if current["sha256"] != work.state.current["sha256"]:
         work.say(f"round: {current['name']} is served by now; that one has to be beaten.")
         work.state.current = current
-        work.state.take_back(*(name for name, _ in JUDGING))
+        work.state.take_back(*(name for name, _ in (*RECALLING, *JUDGING)))
 
 
 def _flags_again(work: Round) -> None:
@@ -43,5 +43,5 @@ def _flags_again(work: Round) -> None:
         work.say(
             f"round: {len(gone)} flags of its set no longer count; it is taught from the set without them."
         )
-        work.state.take_back(*(name for name, _ in (*TEACHING, *JUDGING)))
+        work.state.take_back(*(name for name, _ in (*TEACHING, *RECALLING, *JUDGING)))
         work.state.note("curate", **fresh)

@@ -1,7 +1,7 @@
 """What is served now answers the gate's questions while the candidate is being made, on cores that are idle.
 
     with ahead(work):
-        ...                    train and export; at the end its answers are waited for
+        ...                    until the two are compared; then its answers are waited for
 
 An evaluation knows what a file answered in earlier ones (training/evaluation/known.py), so this one makes the
 act `evaluate` shorter and changes nothing else: where it fails or is killed, that act asks for itself. A
@@ -35,7 +35,7 @@ def ahead(work: Round) -> Iterator[None]:
 
 def _asking(work: Round) -> Thread | None:
     served = Path(work.state.current["ref"])
-    if work.state.done("export") or not served.is_file() or not _has_room(served):
+    if work.state.done("evaluate") or not served.is_file() or not _has_room(served):
         return None
     words = ["evaluate", str(served), "--data", str(work.curated / "eval.jsonl")]
     words += [*sets_of_gate(work.recipe), *measured_as(work.recipe)]

@@ -21,7 +21,7 @@ from backtalk.files import canonical_json, sha256_of
 from backtalk.home import home
 from backtalk.models import MINI
 from backtalk.progress import Progress
-from backtalk.round.acts import GATE_SAID_NO, GATHERING, JUDGING, TEACHING, Round
+from backtalk.round.acts import ACTS, GATE_SAID_NO, GATHERING, JUDGING, RECALLING, TEACHING, Round
 from backtalk.round.again import look_again
 from backtalk.round.ahead import ahead
 from backtalk.round.judge import PROMOTE
@@ -115,12 +115,12 @@ def run_round(
         if not work.choice.methods:
             rounds.forget(state.folder)
             return Outcome(f"Nothing was taught: {' '.join(work.choice.why)}")
-        begun = state.fresh or any(state.done(name) for name, _ in (*TEACHING, *JUDGING))
+        begun = state.fresh or any(state.done(name) for name, _ in ACTS[len(GATHERING) :])
         if not begun and (known := _same(work)):
             rounds.forget(state.folder)
             return known
         with ahead(work):
-            work.go_on(TEACHING)
+            work.go_on((*TEACHING, *RECALLING))
         work.go_on(JUDGING)
         card = finish(work)
         return Outcome(str(card.verdicts[0]["why"]), state.number, card)
