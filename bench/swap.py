@@ -211,8 +211,10 @@ def tell(
     print(
         f"longest pause between two pieces: {quiet:.2f} s before the first move, {longest:.2f} s after it\n"
     )
-    for read in [*dropped, *mixed][:5]:
-        print(f"  {read.model or 'dropped'}: {read.fault or read.text[:200]}")
+    for read in dropped[:5]:
+        print(f"  dropped: {read.fault or read.text[:200]}")
+    for read in mixed[:5]:
+        print(f"  {read.model}: {_foreign(read, words)}")
     astray = [
         what != ("refused" if name == BROKEN else "answers")
         for name, (what, _) in zip(MOVES, arrived, strict=True)
@@ -233,6 +235,17 @@ def tell(
     }
     report("swap", bounds, seconds=seconds, quick=quick)
     return 0 if all(entry.holds for entry in bounds) else 1
+
+
+def _foreign(read: Read, words: Mapping[str, frozenset[str]]) -> str:
+    """The words that are not the model's own, each with its place and whose it is."""
+    whose = {word: name for name, own in words.items() for word in own}
+    spoken = enumerate(read.text.split())
+    return ", ".join(
+        f"'{word}' at {place} (of {whose.get(word, 'no model')})"
+        for place, word in spoken
+        if word not in words[read.model]
+    )
 
 
 def longest_pauses(reads: list[Read], first_move: float) -> tuple[float, float]:

@@ -19,6 +19,7 @@ MINI = Path(__file__).resolve().parents[1] / "models" / "mini"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 WORD = re.compile("Ġ([a-z]{4,})")
 WORDS = 8  # of each model: four pairs, of which one half is always likelier than every other token
+SURE = 8.0  # so that in no place all four pairs are all but undecided, where any other token could come
 SHAPE = {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 8, "tie_word_embeddings": False}
 
 
@@ -35,7 +36,7 @@ def write_model(path: Path, number: int, round: int) -> frozenset[str]:
     words = _words(number)
     head = torch.zeros_like(model.lm_head.weight)
     for this, other in zip(list(words)[::2], list(words)[1::2], strict=True):
-        direction = torch.randn(head.shape[1], generator=chance)
+        direction = SURE * torch.randn(head.shape[1], generator=chance)
         head[this], head[other] = direction, -direction
     model.lm_head.weight.data.copy_(head)
     with tempfile.TemporaryDirectory() as folder:
