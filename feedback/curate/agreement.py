@@ -2,7 +2,7 @@
 
     accepted · rejected · needs_reference · system · safety     a maintainer decided
     agreed      3 voices or more give the same correction, they are 75 % of those who corrected the item, and
-                those who say so are 75 % of all who fill the same sentence in correcting the same answer
+                those who say so are most of all who fill the same sentence in correcting the same answer
     conflict    others correct the item differently, and this is not the agreed correction; or it would be
                 agreed, but too many fill the sentence differently on other items
     new         none of these
@@ -23,7 +23,8 @@ from feedback.curate.voices import Said, voices
 from feedback.store.decisions import Review
 
 FEWEST = 3  # voices that give the same correction
-SHARE = 0.75  # of those who corrected
+SHARE = 0.75  # of those who corrected the item
+MOST = 0.5  # of those who filled the sentence on any item: a few must not keep a fact from being learned
 
 ACCEPTED, AGREED, NEW, CONFLICT = "accepted", "agreed", "new", "conflict"
 INCLUDED = {"accepted": (ACCEPTED,), "agreed": (ACCEPTED, AGREED), "all": (ACCEPTED, AGREED, NEW)}
@@ -50,9 +51,9 @@ class Tally:
         self.contributors[flag.correction_key].add(flag.contributor)
         self.everybody.add(voice)
 
-    def carries(self, correction: bytes) -> bool:
-        """Whether enough of those who correct here say this."""
-        return len(self.voices[correction]) >= SHARE * len(self.everybody)
+    def share(self, correction: bytes) -> float:
+        """Of those who correct here, who says this."""
+        return len(self.voices[correction]) / len(self.everybody)
 
     @property
     def is_disputed(self) -> bool:
@@ -115,8 +116,8 @@ def _places(flag: Candidate, filled: Mapping[str, Place]) -> list[Place]:
 
 def _computed(correction: bytes, item: Tally, *sentence: Tally) -> str:
     """The state of a correction by the tallies of its item and of its sentence, where it has one."""
-    if len(item.voices[correction]) >= FEWEST and item.carries(correction):
-        return AGREED if all(tally.carries(correction) for tally in sentence) else CONFLICT
+    if len(item.voices[correction]) >= FEWEST and item.share(correction) >= SHARE:
+        return AGREED if all(tally.share(correction) > MOST for tally in sentence) else CONFLICT
     return CONFLICT if item.is_disputed else NEW
 
 

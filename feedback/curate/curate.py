@@ -37,7 +37,7 @@ from feedback.curate.wrong import wrong_answers
 from feedback.hub.fetch import sources_at_home
 from feedback.store.decisions import Review
 
-FORMAT = "curated/6"  # raised when the same flags would give other rows
+FORMAT = "curated/7"  # raised when the same flags would give other rows
 WORTH = {ACCEPTED: 0, AGREED: 1, NEW: 2}  # whose spelling and whose flag is kept where several say the same
 MOST_LEAKS_TOLD = 10
 

@@ -35,7 +35,7 @@ def states(flags: Flags, reviews: dict[str, Any]) -> tuple[dict[str, str], set[s
                 sentences[flag.answer_key, filled[flag.flag_id]] if filled[flag.flag_id] else others
             )
             elsewhere = share_of_voices(flag, same_sentence, speaks_for)
-            state[flag.flag_id] = "agreed" if elsewhere >= 0.75 else "conflict"
+            state[flag.flag_id] = "agreed" if elsewhere > 0.5 else "conflict"
         elif any(one.correction_key != flag.correction_key for one in others):
             state[flag.flag_id] = "conflict"
         elif len(names) >= 3 > len(speakers):
