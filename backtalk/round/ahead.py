@@ -4,8 +4,8 @@
         ...                    until the two are compared; then its answers are waited for
 
 An evaluation knows what a file answered in earlier ones (training/evaluation/known.py), so this one makes the
-act `evaluate` shorter and changes nothing else: where it fails or is killed, that act asks for itself. A
-model that was the candidate of an earlier round has answered already.
+act `evaluate` shorter and changes nothing else: where it fails (this is said) or is killed, that act asks for
+itself. A model that was the candidate of an earlier round has answered already.
 """
 
 from collections.abc import Iterator
@@ -42,7 +42,9 @@ def _asking(work: Round) -> Thread | None:
     log = work.state.folder / "ahead.log"
 
     def ask() -> None:
-        run_verb(words, log, lambda line: None, work.environment(), idle=True)
+        done = run_verb(words, log, lambda line: None, work.environment(), idle=True)
+        if done.code:
+            work.say(f"evaluate: what is served now was not asked ahead, and is asked later. {done.fault}")
 
     return Thread(target=ask, daemon=True)  # where the round is interrupted, nobody waits
 

@@ -108,7 +108,7 @@ def run(demo: Demo, progress: Progress, as_json: bool = False) -> int:
         done = _round(demo, progress)
         taken_up = done.code == 0 and _taken_up(server, done.said.get("sha256", ""))
         again = list(_asked_again(Visitor(server), visits))
-    lines = _compared(demo, done)
+    lines = _compared(demo, done, progress)
     draw(lines, demo.folder / PICTURE, f"right answers before and after one round of {demo.flags} flags")
     result = _result(demo, done, lines, again, taken_up, time.monotonic() - began)
     write_json(demo.folder / RESULT, result)
@@ -233,15 +233,14 @@ def _served_now(demo: Demo) -> Path:
     return demo.folder / read_json(pointer)["file"]
 
 
-def _compared(demo: Demo, done: Done) -> list[Line]:
+def _compared(demo: Demo, done: Done, progress: Progress) -> list[Line]:
     """Before and after, on held-out wordings; what the gate asked of both models is not asked again."""
     items, served = held_out({BATCH}, demo.items), _served_now(demo)
     rows = _rows_of_gate(demo, done)
-    before = _wrong("mini", items, {asked: row["baseline"]["answer"] for asked, row in rows.items()})
-    after = before
-    if served != MINI:
-        known = {asked: row["model"]["answer"] for asked, row in rows.items()}
-        after = _wrong(str(served), items, known)
+    was = {asked: row["baseline"]["answer"] for asked, row in rows.items()}
+    now = {asked: row["model"]["answer"] for asked, row in rows.items()}
+    before = _wrong("mini", items, was, progress)
+    after = _wrong(str(served), items, now, progress) if served != MINI else before
     return compare(before, after, items, {BATCH})
 
 
@@ -252,9 +251,12 @@ def _rows_of_gate(demo: Demo, done: Done) -> dict[bytes, dict[str, Any]]:
     return {canonical_json(row["messages"]): row for row in rows if row["part"] == "task"}
 
 
-def _wrong(ref: str, items: Sequence[EvaluationItem], known: Mapping[bytes, str]) -> dict[str, str]:
+def _wrong(
+    ref: str, items: Sequence[EvaluationItem], known: Mapping[bytes, str], progress: Progress
+) -> dict[str, str]:
+    """Wrong answers by the id of their item; who is not known to have answered is asked."""
     told = {item.id: known.get(canonical_json(item.messages), "") for item in items}
-    asked = wrong_answers(ref, [item for item in items if not told[item.id]], Progress())
+    asked = wrong_answers(ref, [item for item in items if not told[item.id]], progress)
     return asked | {
         item.id: told[item.id] for item in items if told[item.id] and not is_right(item, told[item.id])
     }
