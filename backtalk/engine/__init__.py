@@ -59,9 +59,6 @@ class Limits:
     """of RAM for the contexts of conversations that have no room in the model's own memory"""
 
 
-ONE_VISITOR = Limits(live=1)
-
-
 @dataclass(frozen=True)
 class Place:
     """Where an answer stands in line: 1 is next; about how many seconds until its turn."""

@@ -1,32 +1,54 @@
-"""An engine that also says how likely a text is as an answer: nats, summed over the text's tokens.
+"""An engine to measure a model with: it repeats itself to the letter, and says how likely a text is.
 
-    engine = MeasuringEngine(resolve("mini"), context=8192)
+    engine = MeasuringEngine(resolve("mini"), context=8192, threads=0)
+    for text, ending in engine.together(prompts, Sampling(temperature=0)): ...
     prompt = engine.whole([{"role": "user", "content": "where is my order 4821?"}])
-    nats = engine.surprise(prompt, "It is on its way.")
+    nats = engine.surprise(prompt, "It is on its way.")      summed over the text's tokens
 
-Nothing may be streaming while a text is measured: both use the one context.
+Nothing else may be streaming meanwhile: all use the one context.
 """
 
-from collections.abc import Sequence
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import llama_cpp
 
-from backtalk.engine import ONE_VISITOR, Limits
+from backtalk.engine import Ending, Limits, Sampling
+from backtalk.engine.answer import LlamaStream
 from backtalk.engine.batch import Batch
 from backtalk.engine.llama import LARGEST_BATCH, LlamaEngine
+from backtalk.engine.pace import Unhurried
 from backtalk.errors import ContextError, ModelError
 from backtalk.models import Model
-from backtalk.prompt import Message
+from backtalk.prompt import Message, Prompt
 
+UNLIMITED = Limits(queue=sys.maxsize, wait_seconds=math.inf, answer_seconds=math.inf)
 ROWS = 64  # places whose logits are held at once: 33 MB of them for the vocabulary of Llama 3
 
 
 class MeasuringEngine(LlamaEngine):
-    """See backtalk.engine.Engine, and `surprise`. One visitor has all of it, unless `limits` say more."""
+    """See backtalk.engine.Engine, `together` and `surprise`."""
 
-    def __init__(self, model: Model, context: int, threads: int, limits: Limits = ONE_VISITOR):
-        super().__init__(model, context, threads, limits)
+    def __init__(self, model: Model, context: int, threads: int):
+        super().__init__(model, context, threads, UNLIMITED, Unhurried())
+
+    def together(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[tuple[str, Ending]]:
+        """The answers in the order of the prompts, a few of them in the making at once.
+
+        llama.cpp rounds by what it computes together. Here that follows from the prompts and their order,
+        and neither from the machine's speed nor from what was asked before.
+        """
+        self._sequences.clear()
+        streams = [LlamaStream(prompt, sampling) for prompt in prompts]
+        self._worker.ask(streams)
+        try:
+            for stream in streams:
+                yield "".join(stream), stream.ending
+        finally:
+            _leave(streams)
 
     @property
     def opening(self) -> list[int]:
@@ -82,6 +104,15 @@ class MeasuringEngine(LlamaEngine):
                 f"{self.model.name} could not compute a text's likelihood (llama.cpp answered {code}). "
                 "Start with a smaller context."
             )
+
+
+def _leave(streams: Sequence[LlamaStream]) -> None:
+    """Cancels what is not answered yet, and returns when the context is nobody's."""
+    for stream in streams:
+        stream.cancel()
+    for stream in streams:
+        with suppress(ModelError):
+            "".join(stream)
 
 
 def _surprise(logits: Any, following: Sequence[int]) -> float:

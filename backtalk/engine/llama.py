@@ -19,6 +19,7 @@ import llama_cpp
 from backtalk.engine import Limits, Sampling
 from backtalk.engine.answer import LlamaStream
 from backtalk.engine.metrics import Metrics
+from backtalk.engine.pace import Pace
 from backtalk.engine.schedule import Worker
 from backtalk.engine.sequences import Sequences
 from backtalk.engine.vocabulary import Vocabulary, metadata
@@ -49,7 +50,7 @@ class LlamaEngine:
 
     name = f"llama-cpp-python-{llama_cpp.__version__}"
 
-    def __init__(self, model: Model, context: int, threads: int, limits: Limits):
+    def __init__(self, model: Model, context: int, threads: int, limits: Limits, pace: Pace | None = None):
         self._model = model
         self._context_tokens = fitting_context(model, context)
         cells = fitting_cells(model, self._context_tokens, limits.live)
@@ -81,7 +82,9 @@ class LlamaEngine:
             IDLE_SEQUENCES,
             can_branch=not keeps_a_running_state(self._handle),
         )
-        self._worker = Worker(self._context, self._vocabulary, self._sequences, self._context_tokens, limits)
+        self._worker = Worker(
+            self._context, self._vocabulary, self._sequences, self._context_tokens, limits, pace or Pace()
+        )
 
     @property
     def model(self) -> Model:
@@ -101,7 +104,7 @@ class LlamaEngine:
 
     def stream(self, prompt: Prompt, sampling: Sampling, visitor: str = "") -> LlamaStream:
         stream = LlamaStream(prompt, sampling, visitor)
-        self._worker.ask(stream)
+        self._worker.ask([stream])
         return stream
 
     def metrics(self) -> Metrics:

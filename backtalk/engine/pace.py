@@ -6,6 +6,7 @@ by tile, cut at the same places of a prompt whatever the speed: llama.cpp rounds
 holds, so that otherwise the same question would be answered in other words on a busy day.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
@@ -59,6 +60,24 @@ class Pace:
     def due(self, unread: int, asked_at: float) -> float:
         """When a prompt of so many tokens should be read at the latest; the earliest is read first."""
         return asked_at + PATIENCE * unread * self.seconds_a_token
+
+
+class Unhurried(Pace):
+    """Of an engine that nobody looks on at: all that waits is read at once.
+
+    So which tokens are computed together follows from what was asked, and never from the machine's speed.
+    """
+
+    @property
+    def tile(self) -> int:
+        return TILES[0]
+
+    @property
+    def slice(self) -> int:
+        return sys.maxsize
+
+    def measured(self, read: int, seconds: float) -> None:
+        pass
 
 
 def share_out(readers: Sequence[R], tokens: int) -> list[tuple[R, int]]:

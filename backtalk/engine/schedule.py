@@ -39,12 +39,13 @@ class Worker:
         sequences: Sequences,
         longest: int,
         limits: Limits,
+        pace: Pace,
     ):
         self._context, self._vocabulary, self._sequences = context, vocabulary, sequences
         self._longest, self._limits = longest, limits
         self._batch = Batch(LARGEST_BATCH, sequences.numbers)
-        self._pace = Pace()
-        self._arrivals: SimpleQueue[LlamaStream | None] = SimpleQueue()
+        self._pace = pace
+        self._arrivals: SimpleQueue[Sequence[LlamaStream]] = SimpleQueue()  # nobody: close
         self._waiting: list[LlamaStream] = []
         self._readers: list[Answer] = []
         self._writers: list[Answer] = []
@@ -56,12 +57,13 @@ class Worker:
         self._thread = Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
-    def ask(self, stream: LlamaStream) -> None:
-        """Puts a stream in line.
+    def ask(self, streams: Sequence[LlamaStream]) -> None:
+        """Puts streams in line, all at one moment.
 
-        Raises BusyError when the line is full, ContextError for a prompt that never fits.
+        Raises BusyError when the line is too full for them, ContextError for a prompt that never fits; then
+        none of them is in line.
         """
-        if (length := len(stream.prompt.tokens)) > self._longest:
+        if (length := max(len(stream.prompt.tokens) for stream in streams)) > self._longest:
             raise ContextError(
                 f"This prompt takes {length:,} tokens and the model reads {self._longest:,} at once. "
                 "Shorten it."
@@ -70,18 +72,23 @@ class Worker:
             if self._closing:
                 raise ModelError("This model is not served any more. Ask again.")
             inside = [other for other in self._inside if not other.cancelled.is_set()]
-            staying = len(inside)
-            if staying >= self._limits.queue + self._limits.live:
-                self._metrics.refused += 1
+            if len(inside) + len(streams) > self._limits.queue + self._limits.live:
+                self._metrics.refused += len(streams)
                 most, seconds = self._limits.queue, round(self._wait(1))
                 raise BusyError(
                     f"{most} questions are waiting already, and no more may. Ask again in {seconds} seconds."
                 ).called("busy", most=most, seconds=seconds)
-            if (ahead := staying - self._limits.live) >= 0 or self._has_enough(stream.visitor, inside):
-                stream.place = Place(max(ahead, 0) + 1, self._wait(max(ahead, 0) + 1))
-            self._inside.add(stream)
-            self._metrics.asked += 1
-        self._arrivals.put(stream)
+            for stream in streams:
+                self._line_up(stream, inside)
+        self._arrivals.put(streams)
+
+    def _line_up(self, stream: LlamaStream, inside: list[LlamaStream]) -> None:
+        ahead = len(inside) - self._limits.live
+        if ahead >= 0 or self._has_enough(stream.visitor, inside):
+            stream.place = Place(max(ahead, 0) + 1, self._wait(max(ahead, 0) + 1))
+        inside.append(stream)
+        self._inside.add(stream)
+        self._metrics.asked += 1
 
     def _has_enough(self, visitor: str, inside: Sequence[LlamaStream]) -> bool:
         """Whether this visitor is answered as often at once as one may be; a further question waits."""
@@ -106,7 +113,7 @@ class Worker:
         """Lets what was asked be answered, then ends the thread; False when it had ended before."""
         if not self._thread.is_alive():
             return False
-        self._arrivals.put(None)
+        self._arrivals.put(())
         self._thread.join()
         return True
 
@@ -133,13 +140,11 @@ class Worker:
         if not idle and self._arrivals.empty():
             return
         try:
-            stream = self._arrivals.get(block=idle)
+            streams = self._arrivals.get(block=idle)
             while True:
-                if stream is None:
-                    self._closing = True
-                else:
-                    self._waiting.append(stream)
-                stream = self._arrivals.get_nowait()
+                self._closing = self._closing or not streams
+                self._waiting += streams
+                streams = self._arrivals.get_nowait()
         except Empty:
             pass
 

@@ -12,13 +12,16 @@ from backtalk.engine.llama import ONE_THREAD_BYTES
 from backtalk.engine.machine import usable_cores
 from backtalk.errors import ContextError
 from backtalk.models import Model
+from backtalk.prompt import Prompt
 from training.evaluation.items import Item
 from training.evaluation.scores import Answer
 from training.evaluation.subject import placed
 
 CONTEXT = 8192  # tokens; as the app serves
-SHARE = 16  # items that a worker takes at a time
+GROUP = 32  # items that are asked side by side
 FEW = 64  # items that are done before a second process would have loaded the model
+
+Work = Callable[[MeasuringEngine, Sequence[Item]], Iterator[tuple[Item, Any]]]
 
 
 class Served:
@@ -39,25 +42,27 @@ class Served:
         yield from self._each(_Asking(most), items)
 
     def read(self, items: Sequence[Item]) -> Iterator[tuple[Item, float]]:
-        yield from self._each(_bits, items)
+        yield from self._each(_read, items)
 
     def close(self) -> None:
         if self._engine:
             self._engine.close()
             self._engine = None
 
-    def _each(self, work: Callable[[MeasuringEngine, Item], Any], items: Sequence[Item]) -> Iterator[Any]:
+    def _each(self, work: Work, items: Sequence[Item]) -> Iterator[tuple[Item, Any]]:
+        groups = [items[first : first + GROUP] for first in range(0, len(items), GROUP)]
         if self._workers == 1 or len(items) < FEW:
             self._engine = self._engine or MeasuringEngine(self._model, CONTEXT, threads=0)
-            for item in items:
-                yield item, work(self._engine, item)
+            for group in groups:
+                yield from work(self._engine, group)
             return
         begin = multiprocessing.get_context("spawn")  # a fork would copy torch's threads half
         with ProcessPoolExecutor(
             self._workers, begin, initializer=_start, initargs=(self._model,)
         ) as workers:
             try:
-                yield from workers.map(_work, ((work, item) for item in items), chunksize=SHARE)
+                for done in workers.map(_work, ((work, group) for group in groups)):
+                    yield from done
             except BaseException:
                 workers.shutdown(wait=True, cancel_futures=True)
                 raise
@@ -70,28 +75,32 @@ def _place(model: Model) -> dict[str, str]:
 
 
 class _Asking:
-    """Asks one item."""
+    """Asks a group of items side by side."""
 
     def __init__(self, most: int) -> None:
         self._most = most
 
-    def __call__(self, engine: MeasuringEngine, item: Item) -> Answer:
+    def __call__(self, engine: MeasuringEngine, items: Sequence[Item]) -> Iterator[tuple[Item, Answer]]:
+        prompts = [self._prompt(engine, item) for item in items]
+        answers = engine.together(prompts, Sampling(temperature=0, max_tokens=self._most))
+        for item, prompt, (text, ending) in zip(items, prompts, answers, strict=True):
+            ended = ending.finish_reason != FULL
+            yield item, Answer(text, ending.completion_tokens, ended, prompt.dropped_turns)
+
+    def _prompt(self, engine: MeasuringEngine, item: Item) -> Prompt:
         try:
-            prompt = engine.prompt(item.messages, self._most)
+            return engine.prompt(item.messages, self._most)
         except ContextError as fault:
             raise placed(item, fault) from fault
-        stream = engine.stream(prompt, Sampling(temperature=0, max_tokens=self._most))
-        text = "".join(stream)
-        ending = stream.ending
-        return Answer(text, ending.completion_tokens, ending.finish_reason != FULL, prompt.dropped_turns)
 
 
-def _bits(engine: MeasuringEngine, item: Item) -> float:
-    try:
-        prompt = engine.whole(item.messages) if item.messages else engine.opening
-        return engine.surprise(prompt, item.reference) / math.log(2)
-    except ContextError as fault:
-        raise placed(item, fault) from fault
+def _read(engine: MeasuringEngine, items: Sequence[Item]) -> Iterator[tuple[Item, float]]:
+    for item in items:
+        try:
+            prompt = engine.whole(item.messages) if item.messages else engine.opening
+            yield item, engine.surprise(prompt, item.reference) / math.log(2)
+        except ContextError as fault:
+            raise placed(item, fault) from fault
 
 
 _engine: MeasuringEngine  # a worker's own
@@ -102,6 +111,6 @@ def _start(model: Model) -> None:
     _engine = MeasuringEngine(model, CONTEXT, threads=1)
 
 
-def _work(task: tuple[Callable[[MeasuringEngine, Item], Any], Item]) -> tuple[Item, Any]:
-    work, item = task
-    return item, work(_engine, item)
+def _work(task: tuple[Work, Sequence[Item]]) -> list[tuple[Item, Any]]:
+    work, group = task
+    return list(work(_engine, group))
