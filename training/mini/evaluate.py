@@ -6,25 +6,23 @@ asked for.
 """
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from backtalk.engine import Engine, Sampling, load
-from backtalk.engine.machine import usable_cores
 from backtalk.files import read_jsonl, write_jsonl
-from backtalk.models import Model, resolve
+from backtalk.models import resolve
 from backtalk.progress import Progress
 from backtalk.verb import Parser, report_json
+from training.evaluation.items import TASK, Item
+from training.evaluation.served import Served
 from training.mini.places import EVALUATION
 from training.mini.questions import EvaluationItem, is_right
 
 LONGEST_ANSWER = 128  # tokens; the longest right answer has about 70
-CONTEXT = 2048
-SHARE = 64  # items that a worker takes at a time
 
 
 @dataclass(frozen=True)
@@ -99,13 +97,13 @@ class Result:
 def evaluate(
     ref: str, items: Sequence[EvaluationItem], progress: Progress
 ) -> tuple[list[Result], list[dict[str, Any]]]:
-    """The table's rows, and every wrong answer. The model is loaded once for each usable core."""
-    model, answers = resolve(ref), list[str]()
-    with ProcessPoolExecutor(usable_cores(), initializer=_start, initargs=(model,)) as workers:
-        for answer in workers.map(_answer, (list(item.messages) for item in items), chunksize=SHARE):
-            answers.append(answer)
+    """The table's rows, and every wrong answer."""
+    answers: dict[str, str] = {}
+    with closing(Served(resolve(ref))) as model:
+        for asked, answer in model.ask([_as_item(item) for item in items], LONGEST_ANSWER):
+            answers[asked.id] = answer.text
             progress.report(f"mini evaluate: {len(answers):,} of {len(items):,} questions")
-    judged = [(item, answer, is_right(item, answer)) for item, answer in zip(items, answers, strict=True)]
+    judged = [(item, answers[item.id], is_right(item, answers[item.id])) for item in items]
     results = []
     for row in ROWS:
         mine = [right for item, _, right in judged if item.row == row.name]
@@ -117,6 +115,13 @@ def evaluate(
         for item, answer, right in judged if not right
     ]  # fmt: skip
     return results, wrong
+
+
+def _as_item(item: EvaluationItem) -> Item:
+    return Item(
+        item.id, TASK, item.id, tuple(item.messages), item.reference, tuple(item.must), tuple(item.must_not),
+        exact=False, cluster=item.fact or item.id, flagged=False,
+    )  # fmt: skip
 
 
 def read_items() -> list[EvaluationItem]:
@@ -138,19 +143,6 @@ def sample(items: Iterable[EvaluationItem], most: int) -> list[EvaluationItem]:
         step = max(1, -(-len(row) // most)) if most else 1
         chosen += row[::step]
     return chosen
-
-
-_engine: Engine  # a worker's own
-
-
-def _start(model: Model) -> None:
-    global _engine
-    _engine = load(model, context=CONTEXT, threads=1)
-
-
-def _answer(messages: list[dict[str, str]]) -> str:
-    prompt = _engine.prompt(messages, LONGEST_ANSWER)
-    return "".join(_engine.stream(prompt, Sampling(temperature=0, max_tokens=LONGEST_ANSWER)))
 
 
 def main(argv: list[str]) -> int:
