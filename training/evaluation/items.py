@@ -21,7 +21,7 @@ from backtalk.errors import WordsError
 from backtalk.files import read_jsonl
 from backtalk.prompt import Message
 from training.data.variant import Variant
-from training.mini.questions import says
+from training.mini.questions import is_right
 
 PRIMARY, TASK, EARLIER, GENERAL = "primary", "task", "earlier", "general"
 PARTS = (PRIMARY, TASK, EARLIER, GENERAL)
@@ -59,8 +59,7 @@ class Item:
 
     def is_right(self, answer: str) -> bool:
         """Whether it says what it must and nothing that it must not, between word borders."""
-        said = all(any(says(answer, text) for text in must.split(" | ")) for must in self.must)
-        return said and not any(says(answer, text) for text in self.must_not)
+        return is_right(self, answer)
 
     def is_exact(self, answer: str) -> bool:
         """Whether it is the reference, white space aside."""

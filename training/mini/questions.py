@@ -8,10 +8,11 @@ are the loop's to raise.
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from random import Random
+from typing import Protocol
 
 from training.mini import shapes
 from training.mini.chat import Chat, Turn
@@ -47,7 +48,17 @@ class EvaluationItem:
     reference: str = ""
 
 
-def is_right(item: EvaluationItem, answer: str) -> bool:
+class Checked(Protocol):
+    """A question whose answers can be right or wrong."""
+
+    @property
+    def must(self) -> Sequence[str]: ...
+
+    @property
+    def must_not(self) -> Sequence[str]: ...
+
+
+def is_right(item: Checked, answer: str) -> bool:
     """Whether an answer says what it must, word for word, and nothing that it must not."""
     return all(any(says(answer, text) for text in must.split(" | ")) for must in item.must) and not any(
         says(answer, text) for text in item.must_not
