@@ -4,7 +4,7 @@
     .venv/bin/python -m scripts.screenshots --home FOLDER     the tabs alone, of a state folder that is there
 
 Nothing is staged: a visitor asks and flags in a real browser, simulated stakeholders flag beside them, a
-simulated maintainer decides, and `backtalk round` makes what is shown. Where the gate says no, the fourth
+simulated maintainer decides, and `backtalk round` makes what is shown. Where nothing is promoted, the fourth
 picture of the loop is not drawn, and the exit code is 3.
 """
 
@@ -81,7 +81,7 @@ class Shooting:
         self._known: Any = None  # what the visitor's browser keeps, for every picture after the loop
 
     def loop(self, flags: int, seed: int) -> int:
-        """Chat, flag, round, "fixed in round 1": one picture each. Returns the exit code of the round."""
+        """Chat, flag, round, "fixed in round 1": one picture each. Returns the exit code."""
         progress = Progress()
         context = self._browser.new_context(color_scheme="light", **WINDOWS["desktop"])
         page = context.new_page()
@@ -93,8 +93,7 @@ class Shooting:
         _flag(page, answer, sheet.answer(fact))
         self._shoot(page, "loop-2-flag")
         facts = {_newest_flag(self._home): fact, **self._others(flags, seed, progress)}
-        with closing(Outbox(self._home / "outbox.sqlite")) as outbox:
-            review(outbox, facts, sheet, MAINTAINER)
+        review(self._home, facts, sheet, MAINTAINER)
         done = run_verb(
             ["round", RECIPE, "--include", "accepted", "--by", MAINTAINER, "--offline", "--json"],
             self._home / "round.log",
@@ -105,11 +104,12 @@ class Shooting:
             raise BacktalkError(f"The round did not finish: {done.fault}")
         progress.done(f"the round says {done.said.get('verdict')}: {done.said.get('why')}")
         self._shoot(self._maintainer_at("maintain", "light", "desktop"), "loop-3-round")
-        if done.code == 0:
+        promoted = bool(done.said.get("promoted"))
+        if promoted:
             expect(page.get_by_role("region", name="Fixed in round 1")).to_be_visible(timeout=PATIENCE_MS)
             self._shoot(page, "loop-4-fixed")
         self._known = context.storage_state()
-        return done.code
+        return 0 if promoted else GATE_SAID_NO
 
     def tabs(self) -> None:
         """Every tab that the page shows to a maintainer, in both themes and both windows."""

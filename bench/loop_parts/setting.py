@@ -1,8 +1,6 @@
 """What all parts of bench/loop.py share: where they work, how much they do, what they return."""
 
-import os
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -13,8 +11,7 @@ import yaml
 from backtalk.files import write_text
 from backtalk.progress import Progress
 from bench.report import Bound
-from bench.story import OUTBOX, RECIPE, Story, write_recipe
-from feedback.store.outbox import Outbox
+from bench.story import RECIPE, Story, write_recipe
 from training.mini.comparison import Line, compare, held_out
 from training.mini.desk import desk
 from training.mini.questions import EvaluationItem
@@ -105,12 +102,7 @@ def reviewed(story: Story, name: str, flags: Sequence[dict[str, Any]], sheet: Fa
     facts = {fact.id: fact for fact in desk().facts()}
     of_flag = {flag["flag_id"]: facts[flag["about"]] for flag in flags}
 
-    def decide() -> dict[str, int]:
-        os.environ["BACKTALK_HOME"] = str(story.home)
-        with closing(Outbox(story.home / OUTBOX)) as outbox:
-            return dict(review(outbox, of_flag, sheet))
-
-    return story.piece(name, decide)
+    return story.piece(name, lambda: dict(review(story.home, of_flag, sheet)))
 
 
 def lines_of(story: Story, base: str, model: Path, setting: Setting, changed: Collection[int]) -> list[Line]:

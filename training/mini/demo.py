@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -28,7 +28,6 @@ from backtalk.progress import Progress
 from backtalk.round.child import Done, run_verb
 from backtalk.verb import Parser, report_json
 from backtalk.visitor import Server, Visitor
-from feedback.store.outbox import Outbox
 from training.mini.comparison import Line, compare, draw, held_out, table, wrong_answers
 from training.mini.desk import Fact
 from training.mini.questions import EvaluationItem, is_right
@@ -106,7 +105,7 @@ def run(demo: Demo, progress: Progress, as_json: bool = False) -> int:
         visits = _flag(demo, guests, progress)
         _review(demo, visits, progress)
         done = _round(demo, progress)
-        taken_up = done.code == 0 and _taken_up(server, done.said.get("sha256", ""))
+        taken_up = bool(done.said.get("promoted")) and _taken_up(server, done.said["sha256"])
         again = list(_asked_again(Visitor(server), visits))
     lines = _compared(demo, done, progress)
     draw(lines, demo.folder / PICTURE, f"right answers before and after one round of {demo.flags} flags")
@@ -183,16 +182,7 @@ def _flag(demo: Demo, guests: Guests, progress: Progress) -> list[Visit]:
 def _review(demo: Demo, visits: Sequence[Visit], progress: Progress) -> None:
     """A maintainer goes through the flags: 200 different questions leave nobody to agree with."""
     of_flag = {one.flag_id: one.errand.about for one in visits if isinstance(one.errand.about, Fact)}
-    before = os.environ.get("BACKTALK_HOME")
-    os.environ["BACKTALK_HOME"] = str(demo.folder)
-    try:
-        with closing(Outbox(demo.folder / "outbox.sqlite")) as outbox:
-            decided = review(outbox, of_flag, FactSheet(BATCH), MAINTAINER)
-    finally:
-        if before is None:
-            del os.environ["BACKTALK_HOME"]
-        else:
-            os.environ["BACKTALK_HOME"] = before
+    decided = review(demo.folder, of_flag, FactSheet(BATCH), MAINTAINER)
     told = ", ".join(f"{count} {state}" for state, count in sorted(decided.items()))
     progress.done(f"demo: a simulated maintainer decided on them: {told}")
 
@@ -210,7 +200,7 @@ def _taken_up(server: Server, sha256: str) -> bool:
     """Whether the running chat answers with the promoted file, after a while."""
     deadline = time.monotonic() + NOTICED_SECONDS
     while time.monotonic() < deadline:
-        if sha256 and server.run("status", {})["model"]["gguf_sha256"] == sha256:
+        if server.run("status", {})["model"]["gguf_sha256"] == sha256:
             return True
         time.sleep(0.5)
     return False

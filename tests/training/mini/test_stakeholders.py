@@ -154,7 +154,7 @@ def test_flags_of_a_real_chat_agree_where_four_say_the_same_and_a_maintainer_acc
         flags = [Candidate.of(event, controls.pattern()) for event in outbox.standing()]
         assert {flag.flag_id for flag in flags} == {one.flag_id for one in visits}
         assert len({flag.contributor for flag in flags}) == 11
-        review(outbox, {one.flag_id: fact for one in visits}, SHEET)
+    review(state_folder, {one.flag_id: fact for one in visits}, SHEET)
     able = [flag for flag in flags if not flag.fault]
     agreed = [flag for flag in able if states(able, {})[flag.flag_id] == AGREED]
     assert len(agreed) >= 6 and {flag.flag_id for flag in agreed} <= honest
