@@ -44,7 +44,7 @@ setup-unsloth:
 	@python=$$(scripts/find-python) && "$$python" -m scripts.install_unsloth
 
 test-ray: setup-ray
-	@PYTHONPATH=.venv-ray OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/experiment/test_ray.py
+	@PYTHONPATH=$(CURDIR)/.venv-ray OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/experiment/test_ray.py
 
 setup-ray: installed-test .venv-ray/installed
 

@@ -48,17 +48,31 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def local(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of the same experiment by the engine of one process."""
-    place = tmp_path_factory.mktemp("local")
+def grid(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The recipe. It names its data from the working directory, as people do."""
+    place = tmp_path_factory.mktemp("grid")
+    data = {"sources": [{"path": "rows.jsonl"}], "evaluation": [{"path": "held.jsonl"}]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BACKTALK_HOME", str(place / "home"))
-        assert run(write_grid(place, small)) == 0
-        yield experiment(place / "home")
+        patch.chdir(place)
+        yield write_grid(place, small, data=data)
+
+
+@pytest.fixture(scope="module")
+def local(grid: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the same experiment by the engine of one process."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("local")
+        patch.setenv("BACKTALK_HOME", str(home))
+        assert run(grid) == 0
+        yield experiment(home)
 
 
 def test_two_workers_one_of_them_killed_leave_the_table_of_one_process(
-    small: Path, local: Path, tmp_path: Path, state_folder: Path, monkeypatch: pytest.MonkeyPatch
+    grid: Path,
+    local: Path,
+    state_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     told: list[News] = []
     goes_on = RayEngine.goes_on
@@ -70,7 +84,8 @@ def test_two_workers_one_of_them_killed_leave_the_table_of_one_process(
         return goes_on(self, news)
 
     monkeypatch.setattr(RayEngine, "goes_on", killing)
-    assert run(write_grid(tmp_path, small), *ON_RAY) == 0
+    assert run(grid, *ON_RAY) == 0
+    assert "c2: its worker ended (ActorDiedError" in capsys.readouterr().err
     folder = experiment(state_folder)
     assert folder.name == local.name  # the engine is no part of what an experiment is
     assert table(folder) == table(local)

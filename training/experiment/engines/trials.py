@@ -15,10 +15,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from backtalk.home import home
 from backtalk.progress import Progress
 from training.experiment.engine import Engine
 from training.experiment.engines.task import Job, News, Task
-from training.experiment.engines.with_ray import Groups, Trial, tune
+from training.experiment.engines.with_ray import Groups, Trial, cloudpickle, tune
 from training.experiment.entrant import Entrant
 from training.experiment.prepare import Preparation
 from training.experiment.recipe import Asked, Search
@@ -117,9 +118,10 @@ class RayEngine(Engine):
         job = Job(self.asked, self._offline, self.folder, self.judge.split)
         place = self.folder / "ray"
         environment = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
+        environment["BACKTALK_HOME"] = str(home())
         try:
             tune.run(
-                tune.with_parameters(Trial, job=job, environment=environment),
+                tune.with_parameters(Trial, job=job, environment=environment, directory=os.getcwd()),
                 name="trials", storage_path=str(place.resolve()), trial_dirname_creator=str,
                 resources_per_trial={"cpu": self._groups.cores, "gpu": self._groups.gpus},
                 num_samples=-1, search_alg=Queue(self), scheduler=Turns(self), stop=Interrupted(self.stop),
@@ -262,10 +264,16 @@ class Deaths(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """A trial that Ray begins again."""
-        self._engine.began_again(trial.trial_id, _said(trial.get_pickled_error()))
+        self._engine.began_again(trial.trial_id, _said(trial.pickled_error_file))
 
 
-def _said(fault: Exception | None) -> str:
-    """A fault in a line; of one inside a worker, what it was there."""
+def _said(file: str | None) -> str:
+    """The fault that Tune wrote down beside a trial, in a line; of one inside a worker, what it was there.
+
+    `Trial.get_pickled_error` looks where Tune copies such files to in the end; while it runs they lie here.
+    """
+    if not file or not Path(file).is_file():
+        return "no reason is known"
+    fault = cloudpickle.loads(Path(file).read_bytes())
     cause = getattr(fault, "cause", None) or fault
     return f"{type(cause).__name__}: {str(cause).partition(chr(10))[0][:200]}"

@@ -26,12 +26,14 @@ from training.experiment.engines.task import Job, Task
 os.environ |= {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
     "RAY_AIR_NEW_OUTPUT": "0",  # the other output takes no verbose=0
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a recipe's paths begin where the experiment was started
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # Backtalk keeps the numbers itself
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is heard by training.watch
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # the experiment's own folder is what it goes on from
 }
 ray: Any = import_module("ray")  # an extra that nothing else needs
 tune: Any = import_module("ray.tune")
+cloudpickle: Any = import_module("ray.cloudpickle")
 
 STORE = 80 * 2**20  # bytes of Ray's shared memory: only tasks and numbers pass through it
 LOCAL = 2  # workers of a machine without a GPU
@@ -125,9 +127,9 @@ def _clear(place: Path) -> None:
 class Trial(tune.Trainable):
     """A task of a device group, as Ray Tune carries it out; the process is used again for the next one."""
 
-    def setup(self, config: dict[str, Any], job: Job, environment: dict[str, str]) -> None:
-        """Nothing is read yet: what dies here would not be begun again."""
-        self._job, self._environment = job, environment
+    def setup(self, config: dict[str, Any], job: Job, environment: dict[str, str], directory: str) -> None:
+        """Nothing is read yet: what dies here would not be begun again. `directory`: to work in."""
+        self._job, self._environment, self._directory = job, environment, directory
         self._group: Any = None
         self._task: Task = config["task"]
         self._begun = False
@@ -136,6 +138,8 @@ class Trial(tune.Trainable):
         """A chunk."""
         if self._group is None:
             os.environ.update(self._environment)  # read by the libraries when they are loaded
+            if os.path.isdir(self._directory):  # another machine of a cluster may not have it
+                os.chdir(self._directory)
             from training.experiment.engines.group import Group
 
             self._group = Group(self._job)
