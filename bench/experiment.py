@@ -175,7 +175,7 @@ def _in_slices(path: Path, place: Path) -> tuple[float, float]:
 
 
 def on_kills(place: Path, args: argparse.Namespace) -> list[Bound]:
-    """SIGKILL at random moments, the first one while a clone is made."""
+    """SIGKILL at random moments, the first one while a clone is made: early, so that much is left to kill."""
     chance, rows = random.Random(3), grid.write_rows(place)
     recipe = grid.write_grid(place, rows, "mini")
     words = ["experiment", "run", str(recipe), "--offline"]
@@ -188,7 +188,7 @@ def on_kills(place: Path, args: argparse.Namespace) -> list[Bound]:
         with open(home / "log.txt", "a") as log:
             process = grid.start(words, home, log)
             _wait_for_news(home, process)
-            time.sleep(chance.uniform(0, whole / 2 / args.kills))
+            time.sleep(chance.uniform(0, whole / 4 / args.kills))
             ended = process.poll() is not None
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -199,10 +199,20 @@ def on_kills(place: Path, args: argparse.Namespace) -> list[Bound]:
     ended = grid.measured(words, home)
     assert ended.code == 0, ended.out[-2000:]
     same = grid.table(grid.experiment_of(home)) == wanted
+    steps = {_steps_of_clone(place / name) for name in ("undisturbed", "killed")}
+    assert len(steps) == 1, f"the clones began after {steps} steps: nothing can be compared"
     return [
         bound("kills, one of them during a clone", kills, at_least=args.kills),
         bound("tables that differ after them", int(not same), at_most=0),
     ]
+
+
+def _steps_of_clone(home: Path) -> int:
+    """That c1 had taken when it was cloned."""
+    from training.experiment.control import history
+
+    (line,) = history(grid.experiment_of(home))
+    return line.warm
 
 
 def _wait_for_news(home: Path, process: Any) -> None:
@@ -214,28 +224,31 @@ def _wait_for_news(home: Path, process: Any) -> None:
 
 
 def _with_clone(home: Path, words: list[str], kill: bool) -> float:
-    """An experiment in which c1 is cloned when it is finished; with `kill`, killed while that is done."""
+    """An experiment in which c1 is cloned after its first chunk; with `kill`, killed while that is done."""
     home.mkdir()
     began, asked = time.monotonic(), False
     with open(home / "log.txt", "w") as log:
         process = grid.start(words, home, log)
         while process.poll() is None:
             state = next(home.glob("experiments/*/state.json"), None)
-            if not asked and state and _is_finished(read_json(state), "c1"):
+            if not asked and state and _has_begun(read_json(state), "c1"):
                 asked = _ask_for_clone(state.parent)
             if kill and any(home.glob("experiments/*/*c9.start*")):
                 process.send_signal(signal.SIGKILL)
             time.sleep(0.001 if asked else 0.05)
-    assert kill or process.returncode == 0, (home / "log.txt").read_text()[-2000:]
+    wanted = -signal.SIGKILL if kill else 0
+    assert process.returncode == wanted, (home / "log.txt").read_text()[-2000:]
     return time.monotonic() - began
 
 
-def _is_finished(state: dict[str, Any], name: str) -> bool:
-    return any(line["name"] == name and line["standing"] == "finished" for line in state["lines"])
+def _has_begun(state: dict[str, Any], name: str) -> bool:
+    return any(line["name"] == name and line["step"] for line in state["lines"])
 
 
 def _ask_for_clone(experiment: Path) -> bool:
-    """Eight steps more than c1 took: the same clone whenever it is made."""
+    """On with c1's weights, which it keeps until all others have taken their first chunk: the same clone
+    whenever it is made.
+    """
     from training.experiment.control import Request, ask
 
     ask(experiment, Request("clone", "c1", {"schedule.steps": 40}, warm=True), "bench")

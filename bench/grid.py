@@ -96,12 +96,14 @@ def make_gpt2(folder: Path) -> None:
         shutil.copyfile(MINI / name, folder / name)
 
 
-def measured(words: Sequence[str], home: Path, meanwhile: Callable[[], None] = lambda: None) -> Ended:
-    """A verb as a process of its own; `meanwhile` is called while it runs."""
+def measured(
+    words: Sequence[str], home: Path, meanwhile: Callable[[], None] = lambda: None, log: str = "log.txt"
+) -> Ended:
+    """A verb as a process of its own; `meanwhile` is called while it runs. `log`: what it says, in `home`."""
     home.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    with open(home / "log.txt", "w+", encoding="utf-8") as log:
-        process = start(words, home, log)
+    with open(home / log, "w+", encoding="utf-8") as said:
+        process = start(words, home, said)
         while True:
             pid, status, used = os.wait4(process.pid, os.WNOHANG)
             if pid:
@@ -110,8 +112,8 @@ def measured(words: Sequence[str], home: Path, meanwhile: Callable[[], None] = l
             time.sleep(LOOK)
         seconds = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
-        log.seek(0)
-        return Ended(seconds, used.ru_maxrss * 1024, process.returncode, log.read())
+        said.seek(0)
+        return Ended(seconds, used.ru_maxrss * 1024, process.returncode, said.read())
 
 
 def start(words: Sequence[str], home: Path, log: Any) -> subprocess.Popen[bytes]:
