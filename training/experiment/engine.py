@@ -19,7 +19,7 @@ from typing import Any
 
 from backtalk.progress import Progress
 from training.activations import SPARE
-from training.experiment.baton import share_one_arena
+from training.experiment.baton import libraries_set_aside, share_one_arena
 from training.experiment.board import Board
 from training.experiment.early import Halving
 from training.experiment.entrant import Entrant
@@ -51,6 +51,8 @@ class Engine:
         wanted = (asked.plain.get("logging") or {}).get("tensorboard")
         self._board = Board(folder) if wanted else None
         self.first_comparison: float | None = None
+        self.was_compared = False
+        """Whether all had been compared in an earlier process: then nothing is said of how soon."""
         self.preparation = preparation
         self._began, self._started_at = time.monotonic(), _now()
         self._halving = Halving(asked.search.first_rung, asked.search.early_keep)
@@ -70,6 +72,17 @@ class Engine:
 
     def run(self) -> bool:
         """Trains until nobody may take a step; False where it was interrupted before."""
+        self.was_compared = self._all_are_compared()
+        with libraries_set_aside():
+            if not self._take_steps():
+                return False
+        self._leave_behind()
+        self._measure_bases()
+        self._make_up()
+        return True
+
+    def _take_steps(self) -> bool:
+        """Chunk by chunk; False where somebody interrupted."""
         while True:
             self.wishes.grant()
             if self.stop.asked:
@@ -81,16 +94,12 @@ class Engine:
             if least_far is None and self._name_more():
                 continue
             if least_far is None:
-                break
+                return True
             least_far.advance()
             self._note_first_comparison()
-            if self.first_comparison is not None:
+            if self.was_compared or self.first_comparison is not None:
                 self._measure_bases()
             self.tell("training")
-        self._leave_behind()
-        self._measure_bases()
-        self._make_up()
-        return True
 
     def tell(self, phase: str, **more: Any) -> None:
         """Writes down how things stand."""
@@ -217,12 +226,14 @@ class Engine:
                 self.judge.compare(entrant, self.judge.taught(entrant.prepared), entrant.prepared.ready.steps)
 
     def _note_first_comparison(self) -> None:
-        compared = (one.standing == "failed" or self.points.last(one.name) for one in self.entrants)
-        if self.first_comparison is None and all(compared):
+        if self.first_comparison is None and not self.was_compared and self._all_are_compared():
             self.first_comparison = round(time.monotonic() - self._began, 2)
             self.progress.done(
                 f"First comparison of all {len(self.entrants)} after {self.first_comparison:.1f} s"
             )
+
+    def _all_are_compared(self) -> bool:
+        return all(one.standing == "failed" or self.points.last(one.name) for one in self.entrants)
 
     def _line(self, entrant: Entrant) -> Line:
         point = self.points.last(entrant.name)

@@ -17,7 +17,7 @@ from backtalk.errors import BacktalkError, WordsError
 from training.evaluation.items import PRIMARY, Item
 from training.experiment.recipe import Search
 
-FEWEST = 2  # rows of a side: of one there is no interval
+FEWEST = 2  # different answers of a side: of one there is no interval
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,17 @@ def divide(by_reading: Mapping[str, Mapping[str, Candidate]], search: Search, se
     in_tests = {first[key].item.cluster for key in tests}
     dev = [key for key in ordered if key not in tests and first[key].item.cluster not in in_tests]
     test = [key for key in ordered if key in tests]
+    dev, test = dev[: search.dev_items], test[: search.test_items]
     for name, side in (("development", dev), ("test", test)):
-        if len(side) < FEWEST:
+        if len(answers := {first[key].item.cluster for key in side}) < FEWEST:
             raise BacktalkError(
-                f"The experiment has {len(side)} {name} rows, and at least {FEWEST} were wanted. Give the "
-                "recipe more evaluation rows: data.evaluation, data.eval_share, or experiment.test."
+                f"The experiment has {len(side)} {name} rows with {len(answers)} different answers, and at "
+                f"least {FEWEST} answers were wanted. Give the recipe more evaluation rows: data.evaluation, "
+                "data.eval_share, or experiment.test."
             )
     return Split(
-        {name: [by_reading[name][key].item for key in dev[: search.dev_items]] for name in readings},
-        {name: [by_reading[name][key].item for key in test[: search.test_items]] for name in readings},
+        {name: [by_reading[name][key].item for key in dev] for name in readings},
+        {name: [by_reading[name][key].item for key in test] for name in readings},
     )
 
 

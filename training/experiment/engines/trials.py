@@ -52,6 +52,7 @@ class RayEngine(Engine):
 
     def run(self) -> bool:
         """Trains until nobody may take a step; False where it was interrupted before."""
+        self.was_compared = self._all_are_compared()
         self.wishes.grant()
         self._remember_who_was_left_behind()
         self.tell("training")
