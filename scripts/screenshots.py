@@ -184,6 +184,9 @@ def _flag(page: Page, answer: Locator, correction: str) -> None:
     panel.get_by_role("button", name="Save").click()
     dialog.get_by_role("button", name="Save this").click()
     expect(panel).to_contain_text("Saved on this machine")
+    panel.get_by_role("textbox", name="What should it have said?").evaluate(
+        "(box) => box.scrollIntoView({ block: 'center' })"
+    )
 
 
 def _newest_flag(home: Path) -> str:
