@@ -30,6 +30,7 @@ os.environ |= {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # Backtalk keeps the numbers itself
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is heard by training.watch
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # the experiment's own folder is what it goes on from
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a worker that ends is told in a line, see trials.Deaths
 }
 ray: Any = import_module("ray")  # an extra that nothing else needs
 tune: Any = import_module("ray.tune")
