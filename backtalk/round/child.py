@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import IO, Any
 
 from backtalk.round.leash import IDLE
@@ -41,11 +41,12 @@ def run_verb(
     report: Callable[[str], None],
     given: Mapping[str, str] | None = None,
     idle: bool = False,
+    enough: Event | None = None,
 ) -> Done:
     """Runs `python -m backtalk WORDS` to its end, with `idle` on cores that nobody else wants.
 
     `given` is all of its environment (default: ours). Raises KeyboardInterrupt, after the verb has ended,
-    where Ctrl-C was pressed.
+    where Ctrl-C was pressed or `enough` was set.
     """
     python = [sys.executable, "-m"]
     leash = [*python, "backtalk.round.leash", *([IDLE] if idle else [])]
@@ -60,6 +61,8 @@ def run_verb(
         with subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
         ) as held:
+            if enough:
+                Thread(target=_interrupt_when, args=(enough, held), daemon=True).start()
             return _follow(held, file, report)
 
 
@@ -105,12 +108,17 @@ def _wait(leash: "subprocess.Popen[bytes]") -> bool:
             _interrupt(leash)
 
 
+def _interrupt_when(enough: Event, leash: "subprocess.Popen[bytes]") -> None:
+    enough.wait()
+    _interrupt(leash)
+
+
 def _interrupt(leash: "subprocess.Popen[bytes]") -> None:
     assert leash.stdin
     try:
         leash.stdin.write(b".")
         leash.stdin.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, ValueError):
         return  # it has ended meanwhile
 
 

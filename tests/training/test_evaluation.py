@@ -137,6 +137,30 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(
     assert code == 0 and len(asked) == len(set(asked)) == count > 9
 
 
+def test_what_was_answered_before_an_interruption_is_known_to_every_evaluation(
+    capsys: pytest.CaptureFixture[str], data: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    ask = Served.ask
+
+    def stopping(self: Served, items: Any, most: int) -> Any:
+        for item, answer in ask(self, items, most):
+            asked.append(item.part)
+            yield item, answer
+            if len(asked) == 9:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(Served, "ask", stopping)
+    one, other = (Path(data["primary"]).with_name(f"{name}.jsonl") for name in ("one", "other"))
+    for path in (one, other):
+        write_jsonl(path, [{"id": path.stem, "prompt": f"is it {path.stem}?", "must": ["yes"]}])
+    sets = ["--task", data["primary"], "--max-tokens", "32"]
+    assert cli.main(["evaluate", "mini", "--data", str(one), *sets]) == 130
+    code, _, _ = run(capsys, "mini", "--data", str(other), *sets)
+    assert code == 0
+    assert (asked.count("primary"), asked.count("task")) == (2, len(list(read_jsonl(Path(data["primary"])))))
+
+
 def test_what_no_flag_asked_is_asked_of_a_file_once(
     capsys: pytest.CaptureFixture[str], data: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

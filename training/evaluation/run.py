@@ -79,15 +79,17 @@ def _measure(
     to_ask, to_read = list(filter(is_asked, items)), list(filter(order.reads, items))
     with closing(Kept(file)) as kept:
         known.recall(to_ask, to_read, kept)
-        asked = kept.unanswered(to_ask)
-        for done, (item, answer) in enumerate(subject.ask(asked, order.max_tokens), 1):
-            kept.keep_answer(item, answer)
-            report(f"evaluate: {subject.name} answered {done:,} of {len(asked):,}")
-        texts = kept.unread(to_read)
-        for done, (item, bits) in enumerate(subject.read(texts), 1):
-            kept.keep_bits(item, bits)
-            report(f"evaluate: {subject.name} read {done:,} of {len(texts):,}")
-        known.remember(items, kept)
+        try:
+            asked = kept.unanswered(to_ask)
+            for done, (item, answer) in enumerate(subject.ask(asked, order.max_tokens), 1):
+                kept.keep_answer(item, answer)
+                report(f"evaluate: {subject.name} answered {done:,} of {len(asked):,}")
+            texts = kept.unread(to_read)
+            for done, (item, bits) in enumerate(subject.read(texts), 1):
+                kept.keep_bits(item, bits)
+                report(f"evaluate: {subject.name} read {done:,} of {len(texts):,}")
+        finally:
+            known.remember(items, kept)  # of an evaluation that was interrupted too
         return [score(item, kept.answers.get(key(item)), kept.bits.get(key(item))) for item in items]
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -47,6 +48,13 @@ def test_a_fault_is_the_sentence_of_the_verb(tmp_path: Path) -> None:
     done = run_verb(["promote", "nothing-there", "--json"], tmp_path / "log", told.append)
     assert done.code == 2 and not done.said
     assert "nothing-there" in done.fault and told[-1] == done.fault
+
+
+def test_a_verb_of_which_there_is_enough_is_interrupted(tmp_path: Path) -> None:
+    enough = Event()
+    enough.set()
+    with pytest.raises(KeyboardInterrupt):
+        run_verb(["mini", "evaluate"], tmp_path / "log", print, enough=enough)
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")

@@ -119,9 +119,9 @@ def run_here(recipe: Path, home: Path, until: str = "") -> tuple[int, dict[str, 
     """
 
     def run_verb(
-        words: Sequence[str], log: Path, report: Callable[[str], None], given: Any, idle: bool = False
+        words: Sequence[str], log: Path, report: Callable[[str], None], given: Any, **ahead: Any
     ) -> Done:
-        if idle:
+        if ahead:
             return Done()  # what is asked ahead is asked again
         if log.stem == until:
             raise KeyboardInterrupt
@@ -234,7 +234,10 @@ def test_what_is_served_now_has_answered_when_the_candidate_is_made(
     state = Rounds().unfinished()
     assert state
     with ahead(Round(state, read_round_recipe(recipe, {}), Rounds(), print, print)):
-        pass
+        end = time.monotonic() + HOLD_ON
+        while not any((home / "answers").glob("*.jsonl")):
+            assert time.monotonic() < end, (folder / "ahead.log").read_text()
+            time.sleep(0.05)
     (known,) = (home / "answers").glob("*.jsonl")
     kinds = [what for _, what, _ in read_jsonl(known)]
     assert (kinds.count("answer"), kinds.count("bits")) == (8, 4), (folder / "ahead.log").read_text()
