@@ -45,6 +45,8 @@ WINDOWS: dict[str, dict[str, Any]] = {
 THEMES: tuple[Any, ...] = ("light", "dark")
 FACT, QUESTION = "return_window", "How long can I return things?"
 DATASET = "tarn-and-trail/flags"  # named, so that visitors are asked for their consent; nothing is sent
+BUSY = re.compile("^(Counting|Looking for.*)$")  # what a tab says before it knows
+UNDECIDED = 3  # flags that wait for a maintainer in the pictures of the tabs
 LINK = re.compile(rb"http://\S+/#/sign-in/\S+")
 COLOURS = 192  # of a picture: more than the page has, and a third of the bytes
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
@@ -92,6 +94,7 @@ class Shooting:
         fact = next(fact for fact in changed_facts(BATCH) if fact.id == FACT)
         _flag(page, answer, sheet.answer(fact))
         self._shoot(page, "loop-2-flag")
+        page.get_by_role("form", name="Feedback on this answer").get_by_role("button", name="Close").click()
         facts = {_newest_flag(self._home): fact, **self._others(flags, seed, progress)}
         review(self._home, facts, sheet, MAINTAINER)
         done = run_verb(
@@ -103,12 +106,16 @@ class Shooting:
         if done.code not in (0, GATE_SAID_NO):
             raise BacktalkError(f"The round did not finish: {done.fault}")
         progress.done(f"the round says {done.said.get('verdict')}: {done.said.get('why')}")
-        self._shoot(self._maintainer_at("maintain", "light", "desktop"), "loop-3-round")
+        maintainer = self._maintainer_at("maintain", "light", "desktop")
+        maintainer.get_by_role("button", name="Rounds", exact=True).click()
+        expect(maintainer.get_by_role("table", name="Differences")).to_be_visible(timeout=PATIENCE_MS)
+        self._shoot(maintainer, "loop-3-round")
         promoted = bool(done.said.get("promoted"))
         if promoted:
             expect(page.get_by_role("region", name="Fixed in round 1")).to_be_visible(timeout=PATIENCE_MS)
             self._shoot(page, "loop-4-fixed")
         self._known = context.storage_state()
+        self._others(UNDECIDED, seed + 1, progress)
         return 0 if promoted else GATE_SAID_NO
 
     def tabs(self) -> None:
@@ -121,6 +128,8 @@ class Shooting:
             for window in WINDOWS:
                 for name in filter(None, names):
                     page = self._maintainer_at(name, theme, window)
+                    if name == "compare":
+                        _compare(page, QUESTION)
                     self._shoot(page, f"{name}-{theme}-{window}")
                     page.context.close()
 
@@ -146,9 +155,12 @@ class Shooting:
         page.goto(f"{self._server.address}/#/{tab}" if tab != "chat" else self._server.address)
         expect(page.locator("#model")).to_have_attribute("data-state", "ready", timeout=PATIENCE_MS)
         expect(page.locator(f"#view-{tab}").get_by_role("heading").first).to_be_visible(timeout=PATIENCE_MS)
-        expect(page.locator(f"#view-{tab}").get_by_text("Counting", exact=True)).to_have_count(0)
+        expect(page.locator(f"#view-{tab}").get_by_text(BUSY)).to_have_count(0, timeout=PATIENCE_MS)
         if tab == "chat" and page.locator(".list .choose").count():
             page.locator(".list .choose").first.evaluate("(button) => button.click()")
+            expect(page.get_by_role("button", name="Bad answer", pressed=True)).to_be_visible(
+                timeout=PATIENCE_MS
+            )
         return page
 
     def _tabs_of(self, page: Page) -> list[Locator]:
@@ -187,6 +199,16 @@ def _flag(page: Page, answer: Locator, correction: str) -> None:
     panel.get_by_role("textbox", name="What should it have said?").evaluate(
         "(box) => box.scrollIntoView({ block: 'center' })"
     )
+
+
+def _compare(page: Page, question: str) -> None:
+    """One question to two models, both answers there, and nothing voted yet."""
+    view = page.locator("#view-compare")
+    box = view.get_by_role("textbox", name="Your question to both")
+    box.fill(question)
+    box.press("Enter")
+    vote = view.get_by_role("group", name="Which answer is better?")
+    expect(vote).to_be_visible(timeout=PATIENCE_MS)
 
 
 def _newest_flag(home: Path) -> str:

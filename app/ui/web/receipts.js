@@ -30,19 +30,19 @@ export function savedSentence(isKept) {
   return isKept ? words.saved_here : words.saved_received;
 }
 
-/** Shows a receipt as its steps, the last one being where the flag is now. */
+/** Shows a receipt as its steps, the last one being where the flag is now. Why it waits is for who looks closer. */
 export function drawReceipt(place, receipt, isKept) {
   place.hidden = !receipt;
   const steps = receipt ? stepsOf(receipt, isKept) : [];
-  if (place.dataset.steps === steps.join("|")) return;
-  place.dataset.steps = steps.join("|");
-  place.dataset.state = receipt?.state ?? "";
-  place.replaceChildren(...steps.map((step) => h("span", {}, step)));
+  const known = JSON.stringify(steps);
+  if (place.dataset.steps === known) return;
+  place.dataset.steps = known;
+  place.replaceChildren(...steps.map(([step, details]) => h("span", details ?? {}, step)));
 }
 
 function stepsOf({ state, withdrawn, commit, reason }, isKept) {
   const first = withdrawn ? words.receipt_withdrawn : isKept ? words.receipt_saved : words.receipt_received;
-  if (state === "hub") return [first, say(withdrawn ? "receipt_withdrawn_hub" : "receipt_hub", { commit })];
-  if (state === "waiting") return [first, reason ? say("receipt_waiting_why", { reason }) : words.receipt_waiting];
-  return [first];
+  if (state === "hub") return [[first], [say(withdrawn ? "receipt_withdrawn_hub" : "receipt_hub", { commit })]];
+  if (state === "waiting") return [[first], [words.receipt_waiting, { class: "open", title: reason }]];
+  return [[first]];
 }
