@@ -6,6 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
 
 from bench.loop_parts.setting import Part, Setting, honest_flags
 from bench.report import bound
@@ -22,24 +25,20 @@ def run(setting: Setting) -> Part:
     recipe = setting.recipe("kills")
     wanted = first.copy(setting.work / "kills/whole").piece("timed", lambda: _timed(setting, seed))
     chance = random.Random(seed)
-    differing, told = (
-        0,
-        [f"uninterrupted: {wanted['verdict']}, sha256 {wanted['sha256'][:12]}, {wanted['seconds']:.0f} s"],
-    )
-    for number in range(kills // KILLS_A_ROUND):
-        moments = sorted(chance.uniform(0, wanted["seconds"]) for _ in range(KILLS_A_ROUND))
+    told = [f"uninterrupted: {wanted['verdict']}, sha256 {wanted['sha256'][:12]}, {wanted['seconds']:.0f} s"]
+    killed = differing = number = 0
+    while killed < kills:
         story = first.copy(setting.work / f"kills/round-{number}")
-        for place, moment in enumerate(moments):
-            story.piece(f"kill-{place}", lambda: _kill(story, str(recipe), moment))  # noqa: B023
+        ends = list(_kills(story, str(recipe), chance, wanted["seconds"]))
         said = story.round("1", recipe)
         same = (said["verdict"], said["sha256"]) == (wanted["verdict"], wanted["sha256"])
+        killed += sum(end["killed"] for end in ends)
         differing += not same
-        told.append(
-            f"killed after {', '.join(f'{moment:.0f}' for moment in moments)} s: "
-            f"{said['verdict']}, {said['sha256'][:12]}"
-        )
+        number += 1
+        moments = ", ".join(f"{end['after']:.0f}" for end in ends if end["killed"])
+        told.append(f"killed after {moments} s: {said['verdict']}, {said['sha256'][:12]}")
     bounds = [
-        bound("kills -9", kills, at_least=KILLS if not setting.quick else QUICK_KILLS),
+        bound("kills -9", killed, at_least=kills),
         bound("rounds with another verdict or another sha256", differing, at_most=0),
     ]
     return Part(bounds, "\n".join(told), {"whole": wanted})
@@ -51,8 +50,15 @@ def _timed(setting: Setting, seed: int) -> dict[str, object]:
     return {"verdict": said["verdict"], "sha256": said["sha256"], "seconds": time.monotonic() - began}
 
 
-def _kill(story: Story, recipe: str, moment: float) -> float:
-    """Starts the round and kills it, with nothing else, after so many seconds."""
+def _kills(story: Story, recipe: str, chance: random.Random, seconds: float) -> Iterator[dict[str, Any]]:
+    """Runs that are killed at random moments of an uninterrupted one, each going on from the one before."""
+    moments = sorted(chance.uniform(0, seconds) for _ in range(KILLS_A_ROUND))
+    for place, (begin, end) in enumerate(pairwise([0.0, *moments])):
+        yield story.piece(f"kill-{place}", lambda: _kill(story, recipe, end - begin))  # noqa: B023
+
+
+def _kill(story: Story, recipe: str, moment: float) -> dict[str, Any]:
+    """Starts the round and kills it, with nothing else, after so many seconds; a run may end before."""
     words = [
         sys.executable,
         "-m",
@@ -73,5 +79,4 @@ def _kill(story: Story, recipe: str, moment: float) -> float:
         process.wait(moment)
     except subprocess.TimeoutExpired:
         os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    return moment
+    return {"after": moment, "killed": process.wait() == -signal.SIGKILL}
