@@ -4,7 +4,7 @@ A fact is fixed where most of its held-out wordings are answered right, and lost
 Single wordings come and go with the order of the rows: they are told beside it.
 """
 
-from collections.abc import Iterable
+from collections import Counter
 from typing import Any
 
 import yaml
@@ -18,59 +18,65 @@ from training.mini.questions import EvaluationItem
 from training.mini.stakeholders.sheet import BATCHES, FactSheet
 
 LOST, DRIFT = 0.01, 0.02
+KINDS = ("facts", "wordings")
 
 
 def run(setting: Setting) -> Part:
-    story, rounds = setting.story(f"five/seed-{setting.seeds[0]}"), 2 if setting.quick else BATCHES
-    items = [item for item in setting.items(range(1, BATCHES + 1)) if item.row == OUTDATED]
-    fixed: dict[str, int] = {}  # facts, by the round after which most of their wordings were right
-    right: dict[str, int] = {}  # wordings, likewise
-    told = ["five rounds: verdict, wordings right of its own batch, lost of earlier rounds"]
-    figures: list[dict[str, Any]] = []
-    for number in range(1, rounds + 1):
-        flags = honest_flags(setting, story, setting.seeds[0], number, askers=1)
-        reviewed(story, f"review-{number}", flags, FactSheet(number))
-        said = story.round(str(number), setting.recipe("five"), "accepted")
-        wrong = story.wrong(story.candidate(said), setting.items(range(1, BATCHES + 1)))
-        own = [item for item in items if item.batch == number]
-        now = {item.id for item in items if item.id not in wrong}
-        known = {
-            fact for fact, wordings in _by_fact(items).items() if len(wordings & now) * 2 > len(wordings)
-        }
-        lost = {"facts": [*fixed.keys() - known], "wordings": [*right.keys() - now]}
-        told.append(
-            f"{number:>3} {said['verdict']:<8} {len(now & {item.id for item in own}) / len(own):7.1%}   "
-            f"{len(lost['facts'])} of {len(fixed)} facts, {len(lost['wordings'])} of {len(right)} wordings"
-        )
-        figures.append(
-            {
-                "round": number,
-                "verdict": said["verdict"],
-                "right": len(now & {item.id for item in own}),
-                "of": len(own),
-                "facts": len(fixed),
-                "wordings": len(right),
-                "lost": lost,
-            }
-        )
-        fixed |= {item.fact: number for item in own if item.fact in known}
-        right |= {item.id: number for item in own if item.id in now}
+    story, count = setting.story(f"five/seed-{setting.seeds[0]}"), 2 if setting.quick else BATCHES
+    fixed: dict[str, set[str]] = {kind: set() for kind in KINDS}
+    rounds, told = [], ["five rounds: verdict, wordings right of its own batch, lost of earlier rounds"]
+    for number in range(1, count + 1):
+        said = _round(setting, story, number)
+        own, right = _own(setting, number), _right(setting, story, said)
+        lost = {kind: sorted(fixed[kind] - right[kind]) for kind in KINDS}
+        share = len(right["wordings"] & own["wordings"]) / len(own["wordings"])
+        earlier = ", ".join(f"{len(lost[kind])} of {len(fixed[kind])} {kind}" for kind in KINDS)
+        told.append(f"{number:>3} {said['verdict']:<8} {share:7.1%}   {earlier}")
+        before = {kind: len(fixed[kind]) for kind in KINDS}
+        rounds.append({"verdict": said["verdict"], "right": share, "before": before, "lost": lost})
+        for kind in KINDS:
+            fixed[kind] |= right[kind] & own[kind]
     drift = _drift(story, str(story.candidate(said)), setting)
-    told.append(f"bits per byte of the general set after {rounds} rounds: {drift:+.2%}")
-    worst = max(len(row["lost"]["facts"]) / row["facts"] for row in figures if row["facts"])
+    told.append(f"bits per byte of the general set after {count} rounds: {drift:+.2%}")
+    worst = max(len(one["lost"]["facts"]) / one["before"]["facts"] for one in rounds[1:])
     bounds = [
         bound("facts fixed in an earlier round and lost, worst round", worst, at_most=LOST),
         bound("bits per byte of the general set, share more", drift, at_most=DRIFT),
     ]
-    return Part(bounds, "\n".join(told), {"rounds": figures, "drift": drift})
+    return Part(bounds, "\n".join(told), {"rounds": rounds, "drift": drift})
 
 
-def _by_fact(items: Iterable[EvaluationItem]) -> dict[str, set[str]]:
-    """The held-out wordings of each fact."""
-    found: dict[str, set[str]] = {}
-    for item in items:
-        found.setdefault(item.fact, set()).add(item.id)
-    return found
+def _round(setting: Setting, story: Story, number: int) -> dict[str, Any]:
+    """New flags on a batch of facts, a maintainer's decisions, and a round of all flags to date."""
+    flags = honest_flags(setting, story, setting.seeds[0], number, askers=1)
+    reviewed(story, f"review-{number}", flags, FactSheet(number))
+    return story.round(str(number), setting.recipe("five"), "accepted")
+
+
+def _own(setting: Setting, number: int) -> dict[str, set[str]]:
+    """A batch's facts, and their held-out wordings."""
+    items = [item for item in _outdated(setting) if item.batch == number]
+    return {"facts": {item.fact for item in items}, "wordings": {item.id for item in items}}
+
+
+def _right(setting: Setting, story: Story, said: dict[str, Any]) -> dict[str, set[str]]:
+    """Of all facts that were once out of date: those that the round's model knows, and their wordings."""
+    wrong, asked, right = story.wrong(story.candidate(said), _items(setting)), Counter[str](), Counter[str]()
+    for item in _outdated(setting):
+        asked[item.fact] += 1
+        right[item.fact] += item.id not in wrong
+    return {
+        "facts": {fact for fact, count in right.items() if count * 2 > asked[fact]},
+        "wordings": {item.id for item in _outdated(setting) if item.id not in wrong},
+    }
+
+
+def _items(setting: Setting) -> list[EvaluationItem]:
+    return setting.items(range(1, BATCHES + 1))
+
+
+def _outdated(setting: Setting) -> list[EvaluationItem]:
+    return [item for item in _items(setting) if item.row == OUTDATED]
 
 
 def _drift(story: Story, model: str, setting: Setting) -> float:
