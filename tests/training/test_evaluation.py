@@ -20,6 +20,7 @@ from backtalk.home import home
 from backtalk.models import MINI
 from export.verdict import read_verdict
 from tests.export.taught import mini_folder
+from training.evaluation.items import Item
 from training.evaluation.served import Served
 
 EVALUATION = Path("training/mini/evaluation")
@@ -114,51 +115,48 @@ def test_bits_of_general_text_alone_lead_to_the_same_verdict(
     assert {(row["part"], "bits" in row["model"]) for row in rows} == {("primary", False), ("general", True)}
 
 
-def test_an_interrupted_evaluation_goes_on_where_it_stopped(
-    capsys: pytest.CaptureFixture[str], data: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
+def interrupted_after(count: int, monkeypatch: pytest.MonkeyPatch) -> list[Item]:
+    """Ctrl-C comes once, after so many answers; what is asked is told, then and later."""
+    asked: list[Item] = []
     ask = Served.ask
 
     def stopping(self: Served, items: Any, most: int) -> Any:
         for item, answer in ask(self, items, most):
-            asked.append(item.id)
+            asked.append(item)
             yield item, answer
-            if len(asked) == 9:
+            if len(asked) == count:
                 raise KeyboardInterrupt
 
     monkeypatch.setattr(Served, "ask", stopping)
+    return asked
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_stopped(
+    capsys: pytest.CaptureFixture[str], data: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = interrupted_after(9, monkeypatch)
     assert cli.main(["evaluate", "mini", "--data", data["primary"], "--max-tokens", "32"]) == 130
     (parts,) = (home() / "evaluations").iterdir()
     (kept,) = parts.iterdir()
     kept.write_bytes(kept.read_bytes() + b'["primary", "torn')
     code, told, _ = run(capsys, "mini", "--data", data["primary"])
     count = told["metrics"]["models"][0]["items"]
-    assert code == 0 and len(asked) == len(set(asked)) == count > 9
+    assert code == 0 and len(asked) == len({item.id for item in asked}) == count > 9
 
 
 def test_what_was_answered_before_an_interruption_is_known_to_every_evaluation(
     capsys: pytest.CaptureFixture[str], data: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    ask = Served.ask
-
-    def stopping(self: Served, items: Any, most: int) -> Any:
-        for item, answer in ask(self, items, most):
-            asked.append(item.part)
-            yield item, answer
-            if len(asked) == 9:
-                raise KeyboardInterrupt
-
-    monkeypatch.setattr(Served, "ask", stopping)
+    asked = interrupted_after(9, monkeypatch)
     one, other = (Path(data["primary"]).with_name(f"{name}.jsonl") for name in ("one", "other"))
     for path in (one, other):
         write_jsonl(path, [{"id": path.stem, "prompt": f"is it {path.stem}?", "must": ["yes"]}])
     sets = ["--task", data["primary"], "--max-tokens", "32"]
     assert cli.main(["evaluate", "mini", "--data", str(one), *sets]) == 130
     code, _, _ = run(capsys, "mini", "--data", str(other), *sets)
+    parts = [item.part for item in asked]
     assert code == 0
-    assert (asked.count("primary"), asked.count("task")) == (2, len(list(read_jsonl(Path(data["primary"])))))
+    assert (parts.count("primary"), parts.count("task")) == (2, len(list(read_jsonl(Path(data["primary"])))))
 
 
 def test_what_no_flag_asked_is_asked_of_a_file_once(
