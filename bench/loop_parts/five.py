@@ -1,7 +1,7 @@
 """Line 2: five rounds in a row, new flags each time. What was fixed stays fixed, the model stays near.
 
 A fact is fixed where most of its held-out wordings are answered right, and lost where they are not any more.
-Single wordings come and go with the order of the rows: they are told beside it.
+Single wordings, which come and go with the order of the rows, are bound by the same share.
 """
 
 from collections import Counter
@@ -38,9 +38,12 @@ def run(setting: Setting) -> Part:
             fixed[kind] |= right[kind] & own[kind]
     drift = _drift(story, str(story.candidate(said)), setting)
     told.append(f"bits per byte of the general set after {count} rounds: {drift:+.2%}")
-    worst = max(len(one["lost"]["facts"]) / one["before"]["facts"] for one in rounds[1:])
+    worst = {kind: max(len(one["lost"][kind]) / one["before"][kind] for one in rounds[1:]) for kind in KINDS}
     bounds = [
-        bound("facts fixed in an earlier round and lost, worst round", worst, at_most=LOST),
+        *(
+            bound(f"{kind} fixed in an earlier round and lost, worst round", worst[kind], at_most=LOST)
+            for kind in KINDS
+        ),
         bound("bits per byte of the general set, share more", drift, at_most=DRIFT),
     ]
     return Part(bounds, "\n".join(told), {"rounds": rounds, "drift": drift})
