@@ -56,7 +56,7 @@ def main() -> int:
 def on_mini(place: Path, args: argparse.Namespace) -> list[Bound]:
     """Must show 1 and 2 on the bundled model."""
     rows = grid.write_rows(place)
-    recipe = grid.write_grid(place, rows, "mini", growth=8, test_items=24)
+    recipe = grid.write_grid(place, rows, "mini")
     together, first = _together(place, recipe)
     experiment = grid.experiment_of(place / "together")
     alone, compared, peaks, differing = 0.0, 0.0, [], 0
@@ -80,7 +80,7 @@ def on_mini(place: Path, args: argparse.Namespace) -> list[Bound]:
     steps = grid.losses(experiment / "c1")
     print(
         f"\ntogether: first comparison {first:.1f} s, total {together.seconds:.1f} s with "
-        f"comparisons after 4 and {len(steps)} steps, answers to 24 test rows and report; "
+        f"comparisons after 4, 8, 16 and {len(steps)} steps, answers and report; "
         f"{together.peak_bytes / 2**20:,.0f} MiB\n"
         f"alone: trained {alone:.1f} s, evaluated {compared:.1f} s, at most {max(peaks) / 2**20:,.0f} MiB"
     )

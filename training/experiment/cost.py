@@ -26,8 +26,7 @@ def told(prepared: Sequence[Prepared], compared: int, search: Search) -> Iterato
     """The plan in lines. `compared`: tokens of the development rows."""
     steps = sum(one.ready.steps for one in prepared)
     bases = {one.ready.base.folder: one.ready.base for one in prepared}
-    grown = f"after {search.chunk}, and then after {search.growth} times as many"
-    how = grown if search.growing else f"every {search.chunk}"
+    how = f"after {search.chunk}, and then after twice as many" if search.growing else f"every {search.chunk}"
     yield (
         f"{len(prepared)} configurations on {len(bases)} base{'s' if len(bases) > 1 else ''}, {steps:,} "
         f"steps in all, compared {how}"

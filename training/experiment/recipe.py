@@ -36,7 +36,6 @@ class Search:
     configurations: tuple[dict[str, Any], ...] = knob((), "for `listed`: what each changes, as {lora.r: 8}")
     chunk: int = knob(4, "steps between two comparisons on the development rows")
     growing: bool = knob(False, "compare after 1, 2, 4, 8 ... chunks alone: early, and rarely later")
-    growth: int = knob(2, "if growing: so many times the steps of a comparison until the next one")
     baselines: bool = knob(True, "also measure each base untaught, under each prompt")
     test: tuple[Any, ...] = knob((), "sources of the test rows (else: half of the evaluation rows)")
     test_share: float = knob(0.5, "share of the evaluation rows that are kept for the test")
@@ -50,7 +49,7 @@ class Search:
     def __post_init__(self) -> None:
         for name, least in (
             ("trials", 1), ("at_once", 1), ("chunk", 1), ("dev_items", 2), ("test_items", 2),
-            ("longest_answer", 1), ("early_least", 0), ("early_keep", 2), ("growth", 2),
+            ("longest_answer", 1), ("early_least", 0), ("early_keep", 2),
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise WordsError(f"experiment.{name} is {getattr(self, name)}; at least {least} was wanted.")
@@ -66,9 +65,7 @@ class Search:
     def ends_chunk(self, step: int) -> bool:
         """Whether configurations are compared after so many steps."""
         chunks, rest = divmod(step, self.chunk)
-        while self.growing and chunks > 1 and not rest:
-            chunks, rest = divmod(chunks, self.growth)
-        return not rest and chunks > 0
+        return not rest and chunks > 0 and (not self.growing or chunks & (chunks - 1) == 0)
 
     @property
     def first_rung(self) -> int:

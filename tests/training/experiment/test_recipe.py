@@ -91,8 +91,6 @@ def test_a_scale_shortens_every_number_of_steps(tmp_path: Path) -> None:
 def test_growing_chunks_compare_early_and_then_rarely(tmp_path: Path) -> None:
     search = read(tmp_path, experiment={"chunk": 4, "growing": True}).search
     assert [step for step in range(1, 70) if search.ends_chunk(step)] == [4, 8, 16, 32, 64]
-    search = read(tmp_path, experiment={"chunk": 4, "growing": True, "growth": 8}).search
-    assert [step for step in range(1, 300) if search.ends_chunk(step)] == [4, 32, 256]
     search = read(tmp_path, experiment={"chunk": 4}).search
     assert [step for step in range(1, 17) if search.ends_chunk(step)] == [4, 8, 12, 16]
 
