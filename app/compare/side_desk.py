@@ -25,7 +25,7 @@ from backtalk.models import Model
 IDLE_SECONDS = 300.0  # that a model stays after its last answer
 LOOK_SECONDS = 20.0  # between two looks for models that nobody asks any more
 MOST_LOADED = 2  # beside the one that answers the chat
-LIMITS = Limits(live=2, queue=16, idle_bytes=2**24)  # each comparison is one turn: hardly one is gone on with
+LIMITS = Limits(live=2, queue=16, idle_bytes=0)  # a comparison is one turn: nobody goes on with it
 MB = 2**20
 
 Open = Callable[[Model, int, int], Engine]

@@ -261,7 +261,7 @@ class Worker:
         began = time.perf_counter()
         if not self._computed([answer]):
             return False
-        place.tokens += part
+        place.tokens.extend(part)
         place.reserved -= count
         self._metrics.read += count
         self._pace.measured(count, time.perf_counter() - began)

@@ -1,7 +1,7 @@
 """Who is where in the context: the sequences of the conversations, and those that wait in RAM.
 
     place = sequences.open(prompt, room=256)    -> Place: place.tokens is what need not be read again
-    place.tokens += [...]                       as they are decoded
+    place.tokens.extend(...)                    as they are decoded
     sequences.close(place)                      it can be opened again, by its tokens
 
 A conversation has no number; it is known by its tokens. What is asked next begins with what was read and
@@ -14,6 +14,7 @@ RAM and come back as they were. The oldest of those is dropped when they take mo
 from __future__ import annotations  # llama_cpp names its handles for type checkers only
 
 import ctypes
+from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from itertools import count
 
 import llama_cpp
 
+TOKEN = "i"  # llama.cpp's own type: a ninth of a list's memory, and compared as bytes
 WORTH_KEEPING = 16  # tokens that only this sequence holds: fewer are read again sooner than copied twice
 
 
@@ -29,7 +31,7 @@ class Place:
     """A sequence of the context: `tokens` are those whose state it holds, `reserved` those that will come."""
 
     number: int
-    tokens: list[int]
+    tokens: array[int] = field(default_factory=lambda: array(TOKEN))
     reserved: int = 0
     busy: bool = True
     used: int = 0
@@ -51,8 +53,12 @@ class Counts:
 
 @dataclass(eq=False)
 class _Shelved:
-    tokens: list[int]
+    tokens: array[int]
     state: ctypes.Array[ctypes.c_uint8]
+
+    @property
+    def bytes(self) -> int:
+        return len(self.state) + self.tokens.itemsize * len(self.tokens)
 
 
 @dataclass
@@ -94,7 +100,7 @@ class Sequences:
 
         The last is always read, for its logits. `room` tokens are reserved for the answer. Ask `fits` first.
         """
-        wanted = prompt[:-1]
+        wanted = array(TOKEN, prompt[:-1])
         source = max(self._places, key=lambda place: self._usable(place.tokens, wanted), default=None)
         found = self._usable(source.tokens, wanted) if source else 0
         key = max(self._shelf, key=lambda key: self._usable(self._shelf[key].tokens, wanted), default=None)
@@ -128,12 +134,12 @@ class Sequences:
         self.shelf_bytes = 0
         self._free = list(range(self.numbers))
 
-    def _usable(self, tokens: Sequence[int], wanted: Sequence[int]) -> int:
+    def _usable(self, tokens: array[int], wanted: array[int]) -> int:
         """How much of what was read is of use for `wanted`."""
         shared = common(tokens, wanted)
         return shared if self.can_branch or shared == len(tokens) else 0
 
-    def _branched(self, source: Place | None, beginning: Sequence[int], cells: int) -> Place:
+    def _branched(self, source: Place | None, beginning: array[int], cells: int) -> Place:
         """A sequence that begins as `source` does; `source` itself, where it is idle and goes no further."""
         if source and not source.busy and len(source.tokens) == len(beginning):
             source.busy = True
@@ -147,7 +153,7 @@ class Sequences:
         self._make_room(cells - len(beginning), numbers=0)  # only now: the source may be what has to go
         return place
 
-    def _restored(self, key: int, wanted: Sequence[int], cells: int) -> Place:
+    def _restored(self, key: int, wanted: array[int], cells: int) -> Place:
         shelved = self._unshelve(key)
         self._make_room(max(cells, len(shelved.tokens)))
         place = self._new_place()
@@ -166,7 +172,7 @@ class Sequences:
         return place
 
     def _new_place(self) -> Place:
-        place = Place(self._free.pop(0), [])
+        place = Place(self._free.pop(0))
         self._places.append(place)
         return place
 
@@ -180,17 +186,22 @@ class Sequences:
 
     def _move_to_shelf(self, place: Place) -> None:
         if self._known_elsewhere(place) + WORTH_KEEPING <= len(place.tokens):
-            size = llama_cpp.llama_state_seq_get_size(self.context, place.number)
-            state = (ctypes.c_uint8 * size)()
-            if size <= self.idle_bytes and llama_cpp.llama_state_seq_get_data(
-                self.context, state, size, place.number
-            ):
+            if (state := self._state(place)) is not None:
                 self._shelve(next(self._clock), _Shelved(place.tokens, state))
                 self.counts.shelved += len(place.tokens)
             else:
                 self.counts.dropped += len(place.tokens)
             self._clear_shelf()
         self._remove(place)
+
+    def _state(self, place: Place) -> ctypes.Array[ctypes.c_uint8] | None:
+        """What llama.cpp computed for the sequence; None where it is more than all that may be kept."""
+        size = llama_cpp.llama_state_seq_get_size(self.context, place.number)
+        if size > self.idle_bytes:
+            return None
+        state = (ctypes.c_uint8 * size)()
+        written = llama_cpp.llama_state_seq_get_data(self.context, state, size, place.number)
+        return state if written else None
 
     def _known_elsewhere(self, place: Place) -> int:
         """How many of its first tokens another sequence holds too, in the context or in RAM."""
@@ -204,11 +215,11 @@ class Sequences:
 
     def _shelve(self, key: int, shelved: _Shelved) -> None:
         self._shelf[key] = shelved
-        self.shelf_bytes += len(shelved.state)
+        self.shelf_bytes += shelved.bytes
 
     def _unshelve(self, key: int) -> _Shelved:
         shelved = self._shelf.pop(key)
-        self.shelf_bytes -= len(shelved.state)
+        self.shelf_bytes -= shelved.bytes
         return shelved
 
     def _remove(self, place: Place) -> None:
@@ -218,7 +229,7 @@ class Sequences:
 
 
 def common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two texts begin with alike. Slices are compared: a loop would cost 50 times more."""
+    """How many tokens two texts of one type begin with alike. By slices: a loop would cost 50 times more."""
     low, high = 0, min(len(one), len(other))
     if one[:high] == other[:high]:
         return high
