@@ -151,36 +151,6 @@ def test_a_mixture_has_the_shares_of_the_recipe(tmp_path: Path) -> None:
     assert set(Counter(row for row in asked(found.train)).values()) == {1, 3}
 
 
-def test_a_row_that_comes_again_comes_as_others_would_type_it(hundred: str) -> None:
-    plain = loaded({"path": hundred, "repeat": 6}, filters={"duplicates": "keep"}).train
-    found = loaded({"path": hundred, "repeat": 6, "retyped": 1.0}, filters={"duplicates": "keep"}).train
-    once = {row["prompt"] for row in questions(100)}
-    assert Counter(asked(plain)) == Counter({text: 6 for text in once})
-    assert once <= set(asked(found)), "each row comes as it is too"
-    assert sum(text in once for text in asked(found)) < 0.35 * len(found)
-    assert sum(text.isupper() for text in asked(found)) > 50
-    assert sum(text.islower() for text in asked(found)) > 50
-    assert sum(not text.endswith("?") for text in asked(found)) > 100
-    numbers = Counter(
-        digits for row in questions(100) for digits in [*filter(str.isdigit, row["prompt"].split())] * 6
-    )
-    assert Counter(digits for text in asked(found) for digits in filter(str.isdigit, text.split())) == numbers
-    assert Counter(row["completion"][0]["content"] for row in plain) == Counter(
-        row["completion"][0]["content"] for row in found
-    )
-    assert asked(found) == asked(
-        loaded({"path": hundred, "repeat": 6, "retyped": 1.0}, filters={"duplicates": "keep"}).train
-    )
-
-
-def test_a_question_that_would_no_longer_fit_comes_as_it_is(tmp_path: Path) -> None:
-    path = write(tmp_path / "rows.jsonl", questions(10))
-    longest = loaded(path).report["tokens"]["longest"]
-    source = {"path": path, "repeat": 6, "retyped": 1.0}
-    found = loaded(source, context=longest, filters={"duplicates": "keep"}).train
-    assert not any(text.isupper() for text in asked(found)), "capitals are more tokens than small letters"
-
-
 def test_more_rows_than_there_are_is_one_sentence(hundred: str) -> None:
     with pytest.raises(BacktalkError, match=r"should give 200 of 200 rows, and it has 100\. .* repeat"):
         loaded({"path": hundred, "share": 1.0}, rows=200)

@@ -86,7 +86,7 @@ def load(
     evaluation = taking.evaluation(declared, sources)
     parts = taking.training(sources)
     taking.refuse_faults()
-    train = mix(parts, data, seed, reading.fits)
+    train = mix(parts, data, seed)
     if not train and not may_be_empty:
         raise BacktalkError(_nothing_left(sources, form))
 

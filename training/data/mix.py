@@ -1,15 +1,12 @@
 """The mixture: how many rows of each source, and all of them in one order that follows from the seed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
-from itertools import islice
-from random import Random
 
 from backtalk.errors import BacktalkError
 from training.data.draw import numbered
 from training.data.example import Example
 from training.data.recipe import Data, Source
-from training.data.retype import retyped
 
 
 def most_wanted(source: Source, data: Data) -> int | None:
@@ -20,13 +17,8 @@ def most_wanted(source: Source, data: Data) -> int | None:
     return min(limits, default=None)
 
 
-def mix(
-    parts: Sequence[tuple[Source, list[Example]]],
-    data: Data,
-    seed: int,
-    fits: Callable[[Example], bool] = lambda example: True,
-) -> list[Example]:
-    """Rows of all sources in the shares of the recipe; one that no longer `fits` retyped comes as it is.
+def mix(parts: Sequence[tuple[Source, list[Example]]], data: Data, seed: int) -> list[Example]:
+    """Rows of all sources in the shares of the recipe.
 
     Raises BacktalkError where `rows` and the shares ask for more than there is.
     """
@@ -34,23 +26,12 @@ def mix(
     mixture = [
         example
         for (source, examples), rows in zip(parts, wanted, strict=True)
-        for example in islice(_repeated(source, examples, seed, fits), rows)
+        for example in (examples * source.repeat)[:rows]
     ]
     mixture = [example for example, _ in sorted(numbered(mixture), key=lambda entry: _place(seed, *entry))]
     if data.rows and not any(source.share for source, _ in parts):
         return mixture[: data.rows]
     return mixture
-
-
-def _repeated(
-    source: Source, examples: Sequence[Example], seed: int, fits: Callable[[Example], bool]
-) -> Iterator[Example]:
-    """All rows as often as the source may give them: first as they are, then some typed as others would."""
-    for copy in range(source.repeat):
-        for example in examples:
-            chance = Random(f"{seed}|retyped|{example.id}|{copy}")
-            typed = retyped(example, chance) if copy and chance.random() < source.retyped else example
-            yield typed if typed is example or fits(typed) else example
 
 
 def _wanted(parts: Sequence[tuple[Source, list[Example]]], data: Data) -> list[int]:

@@ -51,9 +51,6 @@ class Source:
     share: float | None = knob(None, "share of the training rows that are of this source")
     limit: int = knob(0, "most rows that are taken, drawn with the seed (0: all)")
     repeat: int = knob(1, "times that a row may stand in the mixture")
-    retyped: float = knob(
-        0.0, "share of a row's repetitions whose question is typed as others would: in capitals, with a slip"
-    )
     only: Literal["", "taught", "replayed"] = knob("", "of a curated set: rows of flags, or those replayed")
     streaming: bool = knob(False, "read `limit` rows without storing the dataset; for what does not fit")
 
@@ -65,10 +62,6 @@ class Source:
         if self.share is not None and not 0 < self.share <= 1:
             raise WordsError(f"'share' should be above 0 and at most 1, but {self.share} was found.")
         _check_least({"limit": (self.limit, 0), "repeat": (self.repeat, 1)})
-        if not 0 <= self.retyped <= 1:
-            raise WordsError(f"'retyped' should be from 0 to 1, but {self.retyped} was found.")
-        if self.retyped and self.prompt:
-            raise WordsError("'retyped' is for questions that people typed; a prompt variant makes its own.")
         if self.streaming and not self.limit:
             raise WordsError("'streaming' needs a 'limit': how many rows are taken from the stream.")
 

@@ -27,17 +27,6 @@ class Reading:
     context: int
     perplexity: Callable[[Example], float] | None = None
 
-    def tokens(self, example: Example) -> int:
-        """The tokens of a row, the longer of its two answers where it has two."""
-        tokens = self.count(example.messages)
-        if example.rejected:
-            tokens = max(tokens, self.count([*example.prompt, *example.rejected]))
-        return tokens
-
-    def fits(self, example: Example) -> bool:
-        """Whether the context holds the whole row."""
-        return self.tokens(example) <= self.context
-
 
 @dataclass
 class Seen:
@@ -77,7 +66,7 @@ class Sieve:
         words = _words(example)
         if self._filters.duplicates != "keep" and words in self._seen.words:
             return "duplicate"
-        tokens = self._reading.tokens(example)
+        tokens = self._tokens(example)
         if reason := self._length(example, tokens):
             return reason
         if self._is_foreign(example):
@@ -89,6 +78,12 @@ class Sieve:
         self._seen.words.add(words)
         self.lengths.append(tokens)
         return ""
+
+    def _tokens(self, example: Example) -> int:
+        tokens = self._reading.count(example.messages)
+        if example.rejected:
+            tokens = max(tokens, self._reading.count([*example.prompt, *example.rejected]))
+        return tokens
 
     def _length(self, example: Example, tokens: int) -> str:
         if tokens < self._filters.shortest:
