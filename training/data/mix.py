@@ -1,9 +1,12 @@
 """The mixture: how many rows of each source, and all of them in one order that follows from the seed."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from itertools import islice, zip_longest
 
 from backtalk.errors import BacktalkError
+from feedback.curate.similar import normalised
 from training.data.draw import numbered
 from training.data.example import Example
 from training.data.recipe import Data, Source
@@ -26,12 +29,27 @@ def mix(parts: Sequence[tuple[Source, list[Example]]], data: Data, seed: int) ->
     mixture = [
         example
         for (source, examples), rows in zip(parts, wanted, strict=True)
-        for example in (examples * source.repeat)[:rows]
+        for example in islice(_in_turn(source, examples), rows)
     ]
     mixture = [example for example, _ in sorted(numbered(mixture), key=lambda entry: _place(seed, *entry))]
     if data.rows and not any(source.share for source, _ in parts):
         return mixture[: data.rows]
     return mixture
+
+
+def _in_turn(source: Source, examples: Sequence[Example]) -> Iterator[Example]:
+    """All rows as often as the source may give them, the first ones being those that are taken.
+
+    With `balance` the answers take turns: what few rows say is learned as well as what many say.
+    """
+    if not source.balance:
+        yield from (example for _ in range(source.repeat) for example in examples)
+        return
+    answers: defaultdict[tuple[str, bool | None], list[Example]] = defaultdict(list)
+    for example in examples:
+        answers[normalised(example.completion[-1]["content"]), example.label].append(example)
+    turns = [iter(rows * source.repeat) for rows in answers.values()]
+    yield from (example for turn in zip_longest(*turns) for example in turn if example)
 
 
 def _wanted(parts: Sequence[tuple[Source, list[Example]]], data: Data) -> list[int]:
