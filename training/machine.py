@@ -1,6 +1,5 @@
 """What this machine computes with: device, number types, memory; each choice with its reason in words."""
 
-import ctypes
 import os
 import resource
 import sys
@@ -16,8 +15,6 @@ from backtalk.memory import free_bytes
 STATUS = Path("/proc/self/status")
 UNTOLD = 2**62  # bytes of memory, where nobody knows
 HOLD_NARROW_FROM = 2**28  # numbers: a model of 1 GiB in float32; below it, widening costs more than it saves
-GIVEN_BACK_FROM = 2**20  # bytes of a block of memory
-MMAP_THRESHOLD = -3  # glibc's number of this setting
 
 Kind = Literal["cpu", "cuda", "mps"]
 
@@ -81,17 +78,6 @@ def free_memory(kind: Kind) -> int:
 def is_tight(kind: Kind, values: int) -> bool:
     """Whether a base of so many values is so large, for a processor, that memory is saved where it can be."""
     return kind == "cpu" and values >= HOLD_NARROW_FROM
-
-
-def give_back_what_is_freed() -> None:
-    """Large blocks go back to the system when they are freed, where glibc allocates.
-
-    By itself it soon keeps them, and what a layer keeps for the way back lies between what it needed for a
-    moment: the gaps grow with every step. New blocks cost pages each time, which huge ones make cheap.
-    """
-    settings = getattr(ctypes.CDLL(None), "mallopt", None)
-    if settings is not None:
-        settings(MMAP_THRESHOLD, GIVEN_BACK_FROM)
 
 
 def peak_memory(kind: Kind) -> int:

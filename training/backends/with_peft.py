@@ -8,10 +8,11 @@ import transformers
 from peft import LoraConfig, get_peft_model
 
 from backtalk.errors import ModelError, WordsError
+from backtalk.malloc import give_back_what_is_freed
 from training.backends import Plan
 from training.base import Base
 from training.frozen import widen_when_used
-from training.machine import give_back_what_is_freed, is_tight
+from training.machine import is_tight
 from training.recipe import Lora, Recipe
 from training.recomputed import compute_anew
 

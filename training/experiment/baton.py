@@ -8,7 +8,6 @@ libraries keep once for the process (random numbers, accelerate's place in the d
 pauses and put back when it goes on: so each lane computes what it would alone.
 """
 
-import ctypes
 import gc
 import random
 import threading
@@ -20,8 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.state import GradientState
-
-ARENAS = -8  # M_ARENA_MAX of malloc.h
 
 
 class Lane:
@@ -66,13 +63,6 @@ class Lane:
         finally:
             self.over = True
             self._back.release()
-
-
-def share_one_arena() -> None:
-    """Threads that run one at a time need one pool of free memory; glibc would keep a full one for each."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none, and no such pools
-    if mallopt:
-        mallopt(ARENAS, 1)
 
 
 @contextmanager

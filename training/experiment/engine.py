@@ -17,9 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from backtalk.malloc import share_one_arena
 from backtalk.progress import Progress
 from training.activations import SPARE
-from training.experiment.baton import libraries_set_aside, share_one_arena
+from training.experiment.baton import libraries_set_aside
 from training.experiment.board import Board
 from training.experiment.early import Halving
 from training.experiment.entrant import Entrant

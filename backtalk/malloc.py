@@ -1,0 +1,30 @@
+"""What becomes of freed memory where glibc allocates; other C libraries have no such settings.
+
+    share_one_arena()              threads share one pool of free memory
+    give_back_what_is_freed()      large blocks go back to the system at once
+"""
+
+import ctypes
+
+MMAP_THRESHOLD, ARENA_MAX = -3, -8  # glibc's numbers of these settings, malloc.h
+GIVEN_BACK_FROM = 2**20  # bytes of a block
+
+
+def share_one_arena() -> None:
+    """Threads of Python run one at a time, and one pool serves them. glibc would keep up to eight for each
+    core, each with gaps of its own, and a chat of many threads would grow for hours.
+    """
+    _set(ARENA_MAX, 1)
+
+
+def give_back_what_is_freed() -> None:
+    """By itself glibc soon keeps large blocks, and what a layer keeps for the way back lies between what it
+    needed for a moment: the gaps grow with every step. New blocks cost pages each time, which huge ones make
+    cheap.
+    """
+    _set(MMAP_THRESHOLD, GIVEN_BACK_FROM)
+
+
+def _set(setting: int, value: int) -> None:
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(setting, value)
