@@ -56,7 +56,6 @@ def serve(settings: Settings) -> int:
     """Serves until a signal; returns the exit code."""
     from app.desk.answering import Desk
     from app.ui.waiting import WaitingRoom
-    from app.ui.words import read_words
 
     key = read_key(settings.api_key_file)
     for number in SIGNALS:
@@ -66,7 +65,7 @@ def serve(settings: Settings) -> int:
         desk = Desk.for_model(settings.model, settings.context, settings.threads).start()
         follower = follow(desk, settings)
         threading.Thread(target=tell_state, args=(desk, follower is not None), daemon=True).start()
-        with WaitingRoom(listener, read_words()):
+        with WaitingRoom(listener):
             views, beside = open_views(desk, settings, key)
             server = web_server(views, settings, beside, open_sign_in(settings))
         try:

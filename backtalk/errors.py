@@ -17,7 +17,7 @@ without a traceback. Anything outside this tree is a defect of ours.
     raise BusyError("64 questions are waiting already.").called("busy", most=64, seconds=20)
 
 What a visitor may meet has a name, too, and says what stands in its gaps: the page has words for it in every
-language, and shows the sentence itself where it has none.
+language, and shows the sentence itself where it has none. What has no name is for whoever runs Backtalk.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,6 +36,11 @@ class BacktalkError(Exception):
         """The same error with the name under which the page has words for it; `gaps`: texts and numbers."""
         self.name, self.gaps = name, gaps
         return self
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """What the page finds its words by, beside the sentence; nothing where the error has no name."""
+        return {"name": self.name, "gaps": dict(self.gaps)} if self.name else {}
 
 
 class WordsError(BacktalkError):

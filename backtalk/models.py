@@ -24,6 +24,7 @@ from backtalk.home import home
 MINI = Path(__file__).resolve().parents[1] / "models" / "mini" / "mini-Q8_0.gguf"
 ON_HUB = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.+\.gguf)")
 POINTER = "promoted.json"
+HOST = re.compile(r"openai:\w+://(?:[^/?#]*@)?(?P<host>\[[^]]*\]|[^/:?#]+)")
 POINTER_ON_HUB = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/promoted\.json")
 QUANT = re.compile(r"(?:^|[-._])(I?Q\d\w*|BF16|F16|F32)\.gguf$", re.IGNORECASE)
 
@@ -51,6 +52,18 @@ def quant_of(name: str) -> str:
     """The quantization that a GGUF's name states, else an empty string."""
     found = QUANT.search(name)
     return found[1].upper() if found else ""
+
+
+def name_of(ref: str) -> str:
+    """What the model of a REF is called before it is opened. Visitors read it: of an endpoint without a name
+    it is the host, and not the address.
+    """
+    if name := ref.partition("#")[2]:
+        return name
+    if found := HOST.match(ref):
+        return found["host"]
+    path = Path(ref)
+    return path.stem if path.suffix in (".gguf", ".json") else path.name  # an alias may hold a dot
 
 
 def default_ref() -> str:
@@ -93,7 +106,7 @@ def _present(path: Path) -> Path:
     if not path.is_file():
         raise ModelError(
             f"There is no model file at {path}. Check the path, or use the bundled model: --model mini."
-        )
+        ).called("no_file", file=str(path))
     return path
 
 
@@ -131,8 +144,7 @@ def pointed_at(pointer: Any, place: str, inside: str = "") -> Model:
 
 
 def _endpoint(ref: str) -> Model:
-    name = ref.partition("#")[2] or ref.removeprefix("openai:")
-    return Model(name, Path(), "", endpoint=ref)
+    return Model(name_of(ref), Path(), "", endpoint=ref)
 
 
 def _from_hub(ref: str) -> Model:
@@ -157,7 +169,7 @@ def _checked(path: Path, wanted: str) -> str:
         raise ModelError(
             f"{path} has sha256 {found[:8]} and {wanted[:8]} was wanted: it is damaged or not the same file. "
             "Delete it and start again; it is fetched anew."
-        )
+        ).called("damaged_file", file=str(path))
     return found
 
 

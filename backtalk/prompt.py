@@ -72,7 +72,9 @@ class Template:
                 **self._names,
             )
         except TemplateError as fault:
-            raise ModelError(f"The model's chat template refused this conversation: {fault}.") from fault
+            raise ModelError(f"The model's chat template refused this conversation: {fault}.").called(
+                "refused_by_template"
+            ) from fault
 
     def tokens(self, messages: Sequence[Message], generate: bool = True) -> list[int]:
         """The ids of a conversation, control tokens only where the template wrote them."""

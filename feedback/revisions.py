@@ -51,7 +51,9 @@ def numbered(draft: FlagEvent, last: FlagEvent | None, keep: Iterable[str] = ())
     vote that it belonged to.
     """
     if draft.op == "retract" and last is None and not draft.revision:
-        raise FlagError("There is no flag on this answer, so there is nothing to withdraw.")
+        raise FlagError("There is no flag on this answer, so there is nothing to withdraw.").called(
+            "unknown_flag"
+        )
     stands = last is not None and last.op != "retract"
     event = _carry_over(draft, last, keep) if last else draft
     op = "retract" if draft.op == "retract" else "amend" if stands else "create"

@@ -283,7 +283,7 @@ def from_row(row: Mapping[str, Any] | str | bytes) -> FlagEvent:
     if event.content_hash != content_hash(event):
         faults.append("content_hash does not belong to the content")
     if faults:
-        raise FlagError(_refusal(faults))
+        raise _refusal(faults)
     return event
 
 
@@ -301,29 +301,31 @@ def well_formed(event: FlagEvent) -> FlagEvent:
 def check_rules(event: FlagEvent) -> None:
     """Raises FlagError where columns that are well formed contradict each other (the hash aside)."""
     if faults := _broken_rules(event):
-        raise FlagError(_refusal(faults))
+        raise _refusal(faults)
 
 
 def _read_columns(row: Any) -> FlagEvent:
     faults: list[str] = []
     event = read(FlagEvent, row, "", faults)
     if faults:
-        raise FlagError(_refusal(faults))
+        raise _refusal(faults)
     return event
 
 
 def _parsed(row: str | bytes) -> Any:
     if len(row) > LONGEST_ROW:
-        raise FlagError(_refusal([f"it has a length of {len(row)} (at most {LONGEST_ROW})"]))
+        raise _refusal([f"it has a length of {len(row)} (at most {LONGEST_ROW})"])
     try:
         return json.loads(row)
     except (ValueError, RecursionError) as fault:
-        raise FlagError(_refusal([f"it is not JSON ({str(fault)[:80]})"])) from fault
+        raise _refusal([f"it is not JSON ({str(fault)[:80]})"]) from fault
 
 
-def _refusal(faults: list[str]) -> str:
+def _refusal(faults: list[str]) -> FlagError:
     more = f"; and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
-    return f"This flag was refused and nothing of it was stored: {'; '.join(faults[:MOST_FAULTS])}{more}."
+    return FlagError(
+        f"This flag was refused and nothing of it was stored: {'; '.join(faults[:MOST_FAULTS])}{more}."
+    ).called("out_of_step")
 
 
 def _broken_rules(event: FlagEvent) -> list[str]:

@@ -178,7 +178,8 @@ class Pairing:
         except BacktalkError as fault:
             self._steps.put((side, fault))
         except BaseException as fault:
-            self._steps.put((side, BacktalkError("An answer broke off. Ask again; nothing is lost.")))
+            broken = BacktalkError("An answer broke off. Ask again; nothing is lost.").called("broke_off")
+            self._steps.put((side, broken))
             raise fault
         else:
             self._steps.put((side, None))
@@ -198,7 +199,9 @@ def _checked(choice: Any) -> Json:
         ).called("out_of_step")
     reasons = choice.get("reasons", {})
     if not isinstance(reasons, dict) or not reasons.keys() <= {*SIDES}:
-        raise FlagError("The reasons of this vote belong to no answer. Reload the page and vote again.")
+        raise FlagError(
+            "The reasons of this vote belong to no answer. Reload the page and vote again."
+        ).called("out_of_step")
     return {**choice, "reasons": reasons}
 
 

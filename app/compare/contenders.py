@@ -19,7 +19,7 @@ from backtalk.errors import BacktalkError, ModelError, WordsError
 from backtalk.files import read_json
 from backtalk.gguf_check import head
 from backtalk.home import home
-from backtalk.models import MINI, POINTER, Model, pointed_at, resolve
+from backtalk.models import MINI, POINTER, Model, name_of, pointed_at, resolve
 
 VARIABLE = "BACKTALK_COMPARE"
 CURRENT, ROUND, EXPORT, BASE, OTHER = "current", "round", "export", "base", "other"
@@ -67,9 +67,9 @@ def chosen(keys: Any, among: list[Contender]) -> tuple[Contender, Contender]:
     """The two that the page names. Raises WordsError unless they are two different ones of the list."""
     by_key = {one.key: one for one in among}
     if not isinstance(keys, list) or len(keys) != 2 or not all(isinstance(key, str) for key in keys):
-        raise WordsError("A comparison is between two models. Choose two of the list.")
+        raise WordsError("A comparison is between two models. Choose two of the list.").called("out_of_step")
     if keys[0] == keys[1]:
-        raise WordsError("These are one and the same model. Choose two different ones.")
+        raise WordsError("These are one and the same model. Choose two different ones.").called("same_model")
     missing = [key for key in keys if key not in by_key]
     if missing:
         name = missing[0][:60]
@@ -125,8 +125,7 @@ def _base(current: Model) -> Iterator[Contender]:
 
 def _named() -> Iterator[Contender]:
     for number, ref in enumerate(os.environ.get(VARIABLE, "").split(), start=1):
-        name = ref.partition("#")[2] or Path(ref).stem
-        yield Contender(f"{OTHER}-{number}", OTHER, name, 0, "", _opener(ref))
+        yield Contender(f"{OTHER}-{number}", OTHER, name_of(ref), 0, "", _opener(ref))
 
 
 def _opener(ref: str) -> Callable[[], Model]:

@@ -8,6 +8,7 @@ A model is loaded only where it fits the memory beside the one that answers the 
 is closed after that. What is held is never closed before its answer has ended.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from app.desk.answering import Desk
 from app.desk.shift import Shift
 from backtalk.engine import Engine, Limits, load
 from backtalk.engine.machine import usable_cores
-from backtalk.errors import BusyError, ModelError
+from backtalk.errors import BacktalkError, BusyError, ModelError
 from backtalk.memory import free_bytes, serving_bytes
 from backtalk.models import Model
 
@@ -99,15 +100,26 @@ class SideDesk:
 
     def _add(self, contender: Contender) -> Loaded:
         if self._closing.is_set():
-            raise ModelError("The server is ending. Your question is kept; ask it again in a moment.")
+            raise ModelError("The server is ending. Your question is kept; ask it again in a moment.").called(
+                "ending"
+            )
+        try:
+            added = Loaded(Shift(self._opened(contender)), self._clock())
+        except BacktalkError as fault:
+            if not fault.name:  # only whoever runs the server can act on it
+                print(f"{contender.name} cannot be compared: {fault}", file=sys.stderr, flush=True)
+                fault.called("not_loaded", model=contender.name)
+            raise
+        self._loaded[contender.key] = added
+        self._watch()
+        return added
+
+    def _opened(self, contender: Contender) -> Engine:
         model = contender.model()
         while len(self._loaded) >= MOST_LOADED:
             self._make_room()
         self._check_memory(model)
-        added = Loaded(Shift(self._open(model, self._context, _threads())), self._clock())
-        self._loaded[contender.key] = added
-        self._watch()
-        return added
+        return self._open(model, self._context, _threads())
 
     def _make_room(self) -> None:
         """Closes the model that was asked longest ago, and waits until its memory is free."""

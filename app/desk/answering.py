@@ -31,7 +31,7 @@ GOODBYE_SECONDS = 2.0  # for a relieved model to be closed when the desk is; its
 
 class Desk:
     """Loads a model in the background and answers with it. `state` is loading, ready or failed with a
-    `reason`.
+    `fault`.
     """
 
     def __init__(self, open_engine: Callable[[], Engine]):
@@ -42,7 +42,7 @@ class Desk:
         self._settled = threading.Event()
         self._closed = False
         self.state = LOADING
-        self.reason = ""
+        self.fault: ModelError | None = None
 
     @staticmethod
     def for_model(ref: str, context: int, threads: int) -> "Desk":
@@ -57,13 +57,24 @@ class Desk:
         return self._settled.wait(seconds)
 
     @property
+    def reason(self) -> str:
+        """Why there is no model, in one sentence; empty where none has failed to load."""
+        return str(self.fault or "")
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The state for a page, with the words for its reason."""
+        fault = self.fault
+        return {"state": self.state, "reason": str(fault or ""), **(fault.words if fault else {})}
+
+    @property
     def engine(self) -> Engine:
         """The engine that answers. Raises ModelError while there is none."""
         return self._at_work().engine
 
     def _at_work(self) -> Shift:
-        if self.state == FAILED:
-            raise ModelError(self.reason)
+        if fault := self.fault:
+            raise _no_model(fault)
         if self._shift is None:
             raise ModelError(
                 "The model is still loading. Your message is kept; send it again in a moment."
@@ -77,7 +88,7 @@ class Desk:
                 engine.close()
                 return 0
             before, self._shift = self._shift, Shift(engine)
-            self.state, self.reason = READY, ""
+            self.state, self.fault = READY, None
         if before is None:
             return 0
         self._relieved = [thread for thread in self._relieved if thread.is_alive()] + [before.relieve()]
@@ -137,7 +148,7 @@ class Desk:
         try:
             engine = self._open_engine()
         except BacktalkError as fault:
-            self.state, self.reason = FAILED, str(fault)
+            self.state, self.fault = FAILED, _no_model(fault)
         else:
             self.swap(engine)
         finally:
@@ -259,6 +270,12 @@ def describe(engine: Engine) -> dict[str, Any]:
         "context": engine.context,
         "threads": engine.threads,
     }
+
+
+def _no_model(fault: BacktalkError) -> ModelError:
+    """Why there is no model, as an error of its own: each of those who ask is told."""
+    again = ModelError(str(fault))
+    return again.called(fault.name, **fault.gaps) if fault.name else again.called("no_model")
 
 
 def _once(act: Callable[[], None]) -> Callable[[], None]:

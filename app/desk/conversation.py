@@ -43,10 +43,12 @@ class Controls:
         unknown = set(values) - set(Controls.__dataclass_fields__)
         if unknown:
             known = ", ".join(Controls.__dataclass_fields__)
-            raise WordsError(f"'{sorted(unknown)[0]}' is not a setting. Known are {known}.")
+            raise WordsError(f"'{sorted(unknown)[0]}' is not a setting. Known are {known}.").called("setting")
         history = values.get("history", FULL_HISTORY)
         if history not in HISTORIES:
-            raise WordsError(f"History is {history!r:.40}; wanted is one of {', '.join(HISTORIES)}.")
+            raise WordsError(f"History is {history!r:.40}; wanted is one of {', '.join(HISTORIES)}.").called(
+                "setting"
+            )
         numbers = {name: _number(name, values[name]) for name in BOUNDS if name in values}
         whole = {name: int(value) for name, value in numbers.items() if name not in ("temperature", "top_p")}
         system_prompt = checked_text(values.get("system_prompt", ""), "system prompt", LONGEST_SYSTEM_PROMPT)
@@ -59,7 +61,9 @@ class Controls:
 def checked_text(value: Any, what: str, longest: int) -> str:
     """Text that a visitor typed, cleaned. Raises WordsError when it is not text or too long."""
     if not isinstance(value, str):
-        raise WordsError(f"The {what} came as a {type(value).__name__}; text was wanted.")
+        raise WordsError(f"The {what} came as a {type(value).__name__}; text was wanted.").called(
+            "out_of_step"
+        )
     if len(value) > longest:
         raise WordsError(
             f"The {what} has {len(value):,} characters and {longest:,} fit. "
@@ -114,5 +118,7 @@ def _number(name: str, value: Any) -> float:
     lowest, highest = BOUNDS[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
         what = name.replace("_", " ").capitalize()
-        raise WordsError(f"{what} is {value!r:.40}; wanted is a number from {lowest:g} to {highest:g}.")
+        raise WordsError(
+            f"{what} is {value!r:.40}; wanted is a number from {lowest:g} to {highest:g}."
+        ).called("setting")
     return value

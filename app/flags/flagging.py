@@ -43,9 +43,9 @@ MOST_RECEIPTS = 500  # that one request asks for
 class Flagging:
     """Saves what visitors say of answers, sends what they agreed to, and tells a page how far it has come."""
 
-    def __init__(self, outbox: Outbox | None, reason: str = ""):
+    def __init__(self, outbox: Outbox | None, off: FlagError | None = None):
         self._outbox = outbox
-        self._reason = reason
+        self._off = off or FlagError("Flagging is off.").called("not_kept") if outbox is None else None
         self._receipts = Receipts(outbox) if outbox else None
         self._haste = Haste()
         self._saving = Lock()  # a consent that was read still stands when the event is saved
@@ -55,11 +55,12 @@ class Flagging:
     def at_home() -> "Flagging":
         """With the outbox of the state folder; off, with a reason, where flags could not be kept."""
         if not has_lasting_secret():
-            return Flagging(None, NO_SECRET)
+            return Flagging(None, FlagError(NO_SECRET).called("flagging_off"))
         try:
             outbox = Outbox(home() / NAME)
         except BacktalkError as fault:
-            return Flagging(None, f"Flagging is off: {fault}")
+            print(f"Flagging is off: {fault}", file=sys.stderr, flush=True)
+            return Flagging(None, FlagError(f"Flagging is off: {fault}").called("not_kept"))
         if outbox.notice:
             print(outbox.notice, file=sys.stderr, flush=True)
         return Flagging(outbox)
@@ -72,10 +73,13 @@ class Flagging:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Whether flags are taken, and if not, why; whether they may leave; whether this disk is kept."""
+        """Whether flags are taken, and if not, why, with the words for it; whether they may leave; whether
+        this disk is kept.
+        """
         return {
             "allowed": self._outbox is not None,
-            "reason": self._reason,
+            "reason": str(self._off or ""),
+            **(self._off.words if self._off else {}),
             "sends": is_sending(),
             "kept": not on_space(),
         }
@@ -175,7 +179,7 @@ class Flagging:
         if self._receipts is None:
             return {}
         if not isinstance(message_ids, list) or not all(isinstance(name, str) for name in message_ids):
-            raise FlagError("The request names no answers. Reload the page.")
+            raise FlagError("The request names no answers. Reload the page.").called("out_of_step")
         contributor = schema.pseudonym(secret(), visitor)
         found = {
             name: self._receipts.of(schema.flag_id(contributor, name)) for name in message_ids[:MOST_RECEIPTS]
@@ -198,8 +202,9 @@ class Flagging:
             self._outbox.close()
 
     def _opened(self) -> tuple[Outbox, Receipts]:
-        if self._outbox is None or self._receipts is None:
-            raise FlagError(self._reason).called("flagging_off" if self._reason == NO_SECRET else "")
+        if self._off:
+            raise self._off.with_traceback(None)  # that of whoever was told before is not theirs
+        assert self._outbox is not None and self._receipts is not None
         return self._outbox, self._receipts
 
     def _flags(self, visitor: str, messages: Sequence[Message]) -> dict[str, FlagEvent]:
@@ -289,7 +294,9 @@ def read_choice(choice: Any) -> Choice:
         ).called("out_of_step")
     seen = choice.get("seen_revision", 0)
     if isinstance(seen, bool) or not isinstance(seen, int):
-        raise FlagError("The revision of this flag is not a whole number. Reload the page and choose again.")
+        raise FlagError(
+            "The revision of this flag is not a whole number. Reload the page and choose again."
+        ).called("out_of_step")
     if choice.get("verdict", "") == "":
         return Choice(retract=True, seen_revision=seen)
     return Choice(
@@ -297,17 +304,28 @@ def read_choice(choice: Any) -> Choice:
         reasons=_names(choice["reasons"]) if "reasons" in choice else None,
         hazards=_names(choice["hazards"]) if "hazards" in choice else (),
         severity=choice.get("severity"),
-        comment=choice.get("comment"),
-        correction=choice.get("correction"),
+        comment=_that_fits(choice.get("comment"), "comment", schema.LONGEST_COMMENT),
+        correction=_that_fits(choice.get("correction"), "correction", schema.LONGEST_CORRECTION),
         consent=agreed(choice.get("consent")),
         preview_shown=choice.get("preview_shown") is True,
         seen_revision=seen,
     )
 
 
+def _that_fits(text: Any, what: str, longest: int) -> Any:
+    """The text, which may be as long as the schema lets it. Raises FlagError for a longer one."""
+    if isinstance(text, str) and len(text) > longest:
+        raise FlagError(
+            f"The {what} has {len(text):,} characters and {longest:,} fit. Please shorten it."
+        ).called("too_long", length=len(text), longest=longest)
+    return text
+
+
 def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise FlagError("The reasons of this flag are not a list of names. Reload the page and choose again.")
+        raise FlagError(
+            "The reasons of this flag are not a list of names. Reload the page and choose again."
+        ).called("out_of_step")
     return tuple(value)
 
 

@@ -76,7 +76,9 @@ class Mine:
         """Changes what the visitor said; returns what is saved and the flag as it stands."""
         event = self._own(visitor, name)
         if not isinstance(choice, dict) or not choice.get("verdict"):
-            raise FlagError("A change needs a verdict. To take feedback back, use the button for it.")
+            raise FlagError("A change needs a verdict. To take feedback back, use the button for it.").called(
+                "out_of_step"
+            )
         if event.extras.comparison.choice:
             raise FlagError(
                 "A vote between two answers is not changed here. Take it back, or compare again."

@@ -12,7 +12,7 @@ from typing import Any
 
 from feedback.hub.dataset import FLAGS, named
 from feedback.hub.segment import Segments
-from feedback.hub.sync import status
+from feedback.hub.sync import Status, status
 from feedback.schema import FlagEvent
 from feedback.store.outbox import Outbox
 
@@ -31,7 +31,8 @@ class Receipts:
 
     def __init__(self, outbox: Outbox):
         self._outbox, self._segments = outbox, Segments(outbox)
-        self._reason, self._read_at = "", float("-inf")
+        self._status: Status | None = None
+        self._read_at = float("-inf")
         self._lock = Lock()
 
     def of(self, flag: str) -> dict[str, Any] | None:
@@ -46,7 +47,7 @@ class Receipts:
             "state": state,
             "withdrawn": newest.op == "retract",
             "commit": commit,
-            "reason": self._why_waiting() if state == WAITING else "",
+            **(self._why_waiting() if state == WAITING else {"reason": ""}),
         }
 
     def left_at(self, flag: str) -> str:
@@ -63,8 +64,10 @@ class Receipts:
             return False
         return bool(self.left_at(newest.flag_id) if newest.op == "retract" else newest.consent.scope)
 
-    def _why_waiting(self) -> str:
+    def _why_waiting(self) -> dict[str, Any]:
+        """The reason, and the words for the first of what hinders."""
         with self._lock:
-            if time.monotonic() - self._read_at > FRESH_SECONDS:
-                self._reason, self._read_at = status(self._outbox).reason, time.monotonic()
-            return self._reason
+            if self._status is None or time.monotonic() - self._read_at > FRESH_SECONDS:
+                self._status, self._read_at = status(self._outbox), time.monotonic()
+            first = self._status.hindrances[:1]
+            return {"reason": self._status.reason, **(first[0].words if first else {})}

@@ -159,7 +159,7 @@ class Chat:
             answer.leave()  # never blocks: a reader who went away is noticed on the server's event loop
 
     def _state(self) -> Json:
-        state: Json = {"state": self._desk.state, "reason": self._desk.reason}
+        state: Json = self._desk.told
         if self._desk.state == READY:
             engine = self._desk.engine
             model = engine.model

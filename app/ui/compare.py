@@ -55,7 +55,7 @@ class CompareView:
     @calmly
     def contenders(self, request: Json) -> Json:
         if self._desk.state != READY:
-            return {"state": self._desk.state, "reason": self._desk.reason, "models": [], "pair": []}
+            return {**self._desk.told, "models": [], "pair": []}
         models = contenders(self._desk.engine.model)
         return {
             "state": READY,

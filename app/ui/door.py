@@ -20,7 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.accounts import Person
 from app.access.incoming import understood, written
-from app.ui.endpoint import FROM_THE_DOOR, MAINTAINER, Role
+from app.ui.endpoint import FROM_THE_DOOR, MAINTAINER, Role, told
+from backtalk.errors import BacktalkError, WordsError
 
 OPEN = {
     "GET": re.compile(
@@ -88,11 +89,12 @@ class Door:
         if other := self._beside.get((scope["method"], scope["path"])):
             await self._pass_on(other, scope, receive, send)
         elif way_in is None:
-            await _say(send, 404, "There is nothing at this address. The page is at /.")
+            nothing = WordsError("There is nothing at this address. The page is at /.").called("out_of_step")
+            await _say(send, 404, nothing)
         elif scope["path"] == "/health":
             await _answer(send, 200, {"status": "ok"})
         elif not (person := await self._known(way_in, scope)) and self._is_for_maintainers(way_in):
-            await _say(send, 403, MAINTAINERS_ONLY)
+            await _say(send, 403, WordsError(MAINTAINERS_ONLY).called("maintainers_only"))
         elif scope["method"] == "POST":
             await self._let_in(way_in, person, scope, receive, send)
         else:
@@ -114,12 +116,16 @@ class Door:
     ) -> None:
         body = await _read(receive)
         if body is None:
-            await _say(send, 413, f"The request is larger than {LARGEST_REQUEST >> 20} MiB.")
+            most = LARGEST_REQUEST >> 20
+            large = WordsError(f"The request is larger than {most} MiB.").called(
+                "too_large_to_send", most=most
+            )
+            await _say(send, 413, large)
             return
         try:
             data = _as_from(person, self._checked(way_in, dict(scope["headers"]), body))
         except ValueError as fault:
-            await _say(send, 422, str(fault))
+            await _say(send, 422, WordsError(str(fault)).called("out_of_step"))
             return
         await self._pass_on(self._app, scope, _replay(written({"data": data}), receive), send)
 
@@ -187,7 +193,7 @@ class _Guard:
         if self._begun and not self._done:
             await self._send({"type": "http.response.body", "body": b""})
         elif not self._begun:
-            await _say(self._send, 500, INTERNAL)
+            await _say(self._send, 500, BacktalkError(INTERNAL).called("internal"))
         self._begun = self._done = True
 
 
@@ -226,8 +232,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-async def _say(send: Send, status: int, sentence: str) -> None:
-    await _answer(send, status, {"error": sentence})
+async def _say(send: Send, status: int, fault: BacktalkError) -> None:
+    await _answer(send, status, told(fault))
 
 
 async def _answer(send: Send, status: int, value: Json) -> None:

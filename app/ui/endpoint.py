@@ -10,6 +10,7 @@ FROM_THE_DOOR is thrown away; a maintainer's request then holds request["maintai
 {"name": who it is, "token": their own Hub token, "" on one's own machine}.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, Literal, TypeVar
@@ -30,21 +31,25 @@ ROLES: dict[str, Role] = {}
 
 
 def calmly(answer: Callable[[View, Json], Json]) -> Callable[[View, Json], Json]:
-    """A fault that the reader can act on becomes what `told` makes of it."""
+    """A fault becomes what `told` makes of it for a visitor."""
+    return _answered(answer, told)
 
-    @wraps(answer)
-    def calm(self: View, request: Json) -> Json:
-        try:
-            return answer(self, as_object(request))
-        except BacktalkError as fault:
-            return told(fault)
 
-    return calm
+def frankly(answer: Callable[[View, Json], Json]) -> Callable[[View, Json], Json]:
+    """The same for a maintainer, who can act on a fault that has no name, too."""
+    return _answered(answer, lambda fault: {"error": str(fault), **fault.words})
 
 
 def told(fault: BacktalkError) -> Json:
-    """A fault for the page: its sentence, and its name where the page may have words of its own for it."""
-    return {"error": str(fault), **({"name": fault.name, "gaps": dict(fault.gaps)} if fault.name else {})}
+    """A fault for a visitor's page: its sentence, and the name by which the page has words for it.
+
+    One without a name is for whoever runs the server: it is said in the log, and the page says that something
+    went wrong.
+    """
+    if not fault.name:
+        print(f"{fault} A visitor was told that something went wrong.", file=sys.stderr, flush=True)
+        fault.called("internal")
+    return {"error": str(fault), **fault.words}
 
 
 def at_once(answer: Callable[[Json], Json], role: Role = VISITOR) -> None:
@@ -70,8 +75,23 @@ def streamed(
 def as_object(value: Any) -> Json:
     """The value, where it is an object. Raises WordsError for anything else."""
     if not isinstance(value, dict):
-        raise WordsError(f"The request holds a {type(value).__name__} where an object was wanted.")
+        raise WordsError(f"The request holds a {type(value).__name__} where an object was wanted.").called(
+            "out_of_step"
+        )
     return value
+
+
+def _answered(
+    answer: Callable[[View, Json], Json], tell: Callable[[BacktalkError], Json]
+) -> Callable[[View, Json], Json]:
+    @wraps(answer)
+    def calm(self: View, request: Json) -> Json:
+        try:
+            return answer(self, as_object(request))
+        except BacktalkError as fault:
+            return tell(fault)
+
+    return calm
 
 
 def _record(answer: Callable[..., Any], role: Role) -> None:

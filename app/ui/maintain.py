@@ -21,7 +21,7 @@ from app.maintain.maintainer import Maintainer
 from app.maintain.place import place_of, recipes
 from app.maintain.review import ReviewDesk, Wanted
 from app.maintain.running import Wish
-from app.ui.endpoint import MAINTAINER, at_once, calmly
+from app.ui.endpoint import MAINTAINER, at_once, frankly
 from backtalk.errors import BacktalkError, WordsError
 
 Json = dict[str, Any]
@@ -52,12 +52,12 @@ class Maintain:
 
     # --- review ---
 
-    @calmly
+    @frankly
     def review_queue(self, request: Json) -> Json:
         wanted = Wanted(_text(request, "state"), _text(request, "reason"), _number(request, "round", -1))
         return self._desk.look(wanted, Maintainer.of(request).name)
 
-    @calmly
+    @frankly
     def review_decide(self, request: Json) -> Json:
         state, flags = _text(request, "state"), request.get("flags")
         note, correction = _text(request, "note"), _text(request, "correction")
@@ -67,7 +67,7 @@ class Maintain:
 
         return _logged(request, f"review {_named(flags)}: {state}", act)
 
-    @calmly
+    @frankly
     def review_undo(self, request: Json) -> Json:
         flags = request.get("flags")
 
@@ -76,25 +76,25 @@ class Maintain:
 
         return _logged(request, f"review {_named(flags)}: undo", act)
 
-    @calmly
+    @frankly
     def fetch_others(self, request: Json) -> Json:
         return _logged(request, "flags sync", lambda who: who.run(["flags", "sync"], SYNC_SECONDS))
 
     # --- the set ---
 
-    @calmly
+    @frankly
     def set_preview(self, request: Json) -> Json:
         Maintainer.of(request)
         return curation.preview(_text(request, "include", "accepted"))
 
-    @calmly
+    @frankly
     def set_curate(self, request: Json) -> Json:
         include = _text(request, "include", "accepted")
         return _logged(request, f"curate {include}", lambda who: curation.curate(who, include))
 
     # --- rounds ---
 
-    @calmly
+    @frankly
     def rounds(self, request: Json) -> Json:
         place = place_of(Maintainer.of(request))
         return {
@@ -105,12 +105,12 @@ class Maintain:
             "place": {"where": place.where, "why": place.why, "prices": place.prices},
         }
 
-    @calmly
+    @frankly
     def round_look(self, request: Json) -> Json:
         Maintainer.of(request)
         return {**rounds.look(_number(request, "number", 0)), "started": rounds.started()}
 
-    @calmly
+    @frankly
     def round_start(self, request: Json) -> Json:
         wish = Wish(
             _text(request, "recipe"),
@@ -122,7 +122,7 @@ class Maintain:
         words = " ".join(f"{name}={value}" for name, value in asdict(wish).items() if value)
         return _logged(request, f"round {words}", lambda who: running.start(who, wish).as_json())
 
-    @calmly
+    @frankly
     def round_stop(self, request: Json) -> Json:
         def act(_: Maintainer) -> Json:
             running.stop()
@@ -132,12 +132,12 @@ class Maintain:
 
     # --- experiments ---
 
-    @calmly
+    @frankly
     def experiments(self, request: Json) -> Json:
         Maintainer.of(request)
         return experiments.look(_text(request, "name"))
 
-    @calmly
+    @frankly
     def experiment_ask(self, request: Json) -> Json:
         asked = Asked(
             _text(request, "action"),
@@ -151,17 +151,17 @@ class Maintain:
 
     # --- models ---
 
-    @calmly
+    @frankly
     def models(self, request: Json) -> Json:
         Maintainer.of(request)
         return models.table()
 
-    @calmly
+    @frankly
     def model_promote(self, request: Json) -> Json:
         file, why = _text(request, "file"), _text(request, "why")
         return _logged(request, f"promote {file}", lambda who: models.promote(who, file, why))
 
-    @calmly
+    @frankly
     def model_rollback(self, request: Json) -> Json:
         to, why = _text(request, "to"), _text(request, "why")
         return _logged(request, f"rollback to {to}", lambda who: models.rollback(who, to, why))

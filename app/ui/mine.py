@@ -39,7 +39,7 @@ class MineView:
     def mine(self, request: Json) -> Json:
         visitor, known = visitor_of(request.get("visitor")), request.get("known", [])
         if not isinstance(known, list) or not all(isinstance(name, str) for name in known):
-            raise WordsError("The request names no answers. Reload the page.")
+            raise WordsError("The request names no answers. Reload the page.").called("out_of_step")
         served = self._desk.engine.model.round if self._desk.state == READY else 0
         page = self._mine.page(visitor, _start(request), served)
         missing = self._mine.missing(visitor, known)
@@ -65,5 +65,7 @@ class MineView:
 def _start(request: Json) -> int:
     start = request.get("start", 0)
     if isinstance(start, bool) or not isinstance(start, int) or not 0 <= start <= LARGEST_START:
-        raise WordsError(f"The first flag to show is {start!r:.40}; wanted is a whole number from 0 on.")
+        raise WordsError(
+            f"The first flag to show is {start!r:.40}; wanted is a whole number from 0 on."
+        ).called("out_of_step")
     return start

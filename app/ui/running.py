@@ -60,5 +60,7 @@ def request_id(request: dict[str, Any]) -> str:
     """The id under which the page may stop what it asks for. Raises WordsError for none."""
     value = request.get("request")
     if not isinstance(value, str) or not REQUEST_ID.fullmatch(value):
-        raise WordsError("The request has no valid id: 8 to 64 letters, digits, _ or -.")
+        raise WordsError("The request has no valid id: 8 to 64 letters, digits, _ or -.").called(
+            "out_of_step"
+        )
     return value

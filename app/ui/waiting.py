@@ -1,20 +1,26 @@
 """The page before the page: answers on the port from the first moment, while the real server is imported.
 
+It speaks the language that the browser asks for, as the page does.
+
 with WaitingRoom(listener): import the rest
 server.run(sockets=[listener])        connections that came in between wait in the socket's queue
 """
 
+import re
 import socket
 import threading
+from functools import cache
 from html import escape
 from types import TracebackType
-from typing import Any
+
+from app.ui.words import read_words, wanted
 
 PATIENCE_SECONDS = 0.5  # for a browser to say what it wants
 LISTEN_SECONDS = 0.05  # how often the room looks whether it is to close
+ACCEPTED = re.compile(rb"^accept-language:(.*)$", re.IGNORECASE | re.MULTILINE)
 
 PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<html lang="{language}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><meta http-equiv="refresh" content="1"><title>{title}</title>
 <style>body {{ font: 1rem/1.6 system-ui, sans-serif; display: grid; place-content: center; min-height: 90vh;
 text-align: center; color: light-dark(#211e19, #ece7de); background: light-dark(#faf8f4, #171614) }}
@@ -27,14 +33,8 @@ p {{ color: light-dark(#5d574d, #a9a297) }}</style></head>
 class WaitingRoom:
     """Serves one small page to everybody on a listening socket until the block ends."""
 
-    def __init__(self, listener: socket.socket, words: dict[str, Any]):
+    def __init__(self, listener: socket.socket):
         self._listener = listener
-        names = ("title", "waiting", "loading", "waiting_note")
-        body = PAGE.format(**{name: escape(words[name]) for name in names}).encode()
-        self._answer = (
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n"
-            b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
-        ) + body
         self._closing = threading.Event()
         self._host = threading.Thread(target=self._welcome, name="waiting room", daemon=True)
 
@@ -61,8 +61,19 @@ class WaitingRoom:
     def _answer_one(self, guest: socket.socket) -> None:
         try:
             guest.settimeout(PATIENCE_SECONDS)
-            guest.recv(65536)
-            guest.sendall(self._answer)
+            asked = ACCEPTED.search(guest.recv(65536))
+            guest.sendall(_answer_in(wanted(asked[1].decode("latin-1") if asked else "")))
             guest.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # a guest who left needs no page
+
+
+@cache
+def _answer_in(language: str) -> bytes:
+    words, names = read_words(language), ("title", "waiting", "loading", "waiting_note")
+    body = PAGE.format(language=language, **{name: escape(words[name]) for name in names}).encode()
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n"
+        b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    )
+    return head + body

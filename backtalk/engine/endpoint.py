@@ -115,16 +115,18 @@ class EndpointEngine:
         if answer.status in (401, 403):
             return NetworkError(
                 f"{self._address} wants a key, or another one. Set {KEY} to one that it accepts."
-            )
+            ).called("endpoint_key", variable=KEY)
         if answer.status == 404:
             return NetworkError(
                 f"{self._address} does not serve '{self._served}' ({words[:100]}). "
                 "Check the address, which usually ends in /v1, and the name behind #."
-            )
+            ).called("endpoint_lacks", model=self._served)
         fault = f"{self._address} answered {answer.status} ({words[:100]})."
         if answer.status in AGAIN:
             return Passing(fault, _seconds(answer.headers.get("Retry-After", "")))
-        return NetworkError(f"{fault} Change the settings, or use another model.")
+        return NetworkError(f"{fault} Change the settings, or use another model.").called(
+            "endpoint_refused", status=answer.status
+        )
 
     def _request(self, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
         request = {

@@ -90,7 +90,9 @@ class EndpointStream(Reading):
             except Passing as fault:
                 if pause is None:
                     tries = len(self._pauses) + 1
-                    raise NetworkError(f"{fault} It was tried {tries} times. Ask again later.") from fault
+                    raise NetworkError(f"{fault} It was tried {tries} times. Ask again later.").called(
+                        "endpoint_silent", tries=tries
+                    ) from fault
                 self._cancelled.wait(min(LONGEST_PAUSE, max(pause, fault.seconds)))
         return None
 
@@ -114,7 +116,7 @@ class _Taken:
     def texts(self, events: Iterator[dict[str, Any]]) -> Iterator[str]:
         for event in events:
             if fault := event.get("error"):
-                raise NetworkError(f"The endpoint broke the answer off ({str(fault)[:200]}). Ask again.")
+                raise _broken_off(str(fault)[:200])
             self._usage = event.get("usage") or self._usage
             for choice in event.get("choices") or []:
                 self._reason = choice.get("finish_reason") or self._reason
@@ -127,7 +129,7 @@ class _Taken:
     def ending(self, cancelled: bool) -> Ending:
         """Raises NetworkError where the answer stopped without saying that it was over."""
         if not (cancelled or self._reason):
-            raise _broken_off(EOFError("the connection ended"))
+            raise _broken_off("the connection ended")
         written = self._usage.get("completion_tokens") or self._pieces
         seconds = self._last_at - self._first_at
         details = self._usage.get("prompt_tokens_details") or {}
@@ -151,5 +153,5 @@ def _events(answer: HTTPResponse) -> Iterator[dict[str, Any]]:
             yield json.loads(data)
 
 
-def _broken_off(fault: Exception) -> NetworkError:
-    return NetworkError(f"The endpoint broke the answer off ({fault}). Ask again.")
+def _broken_off(fault: Exception | str) -> NetworkError:
+    return NetworkError(f"The endpoint broke the answer off ({fault}). Ask again.").called("broke_off")

@@ -67,10 +67,10 @@ class Worker:
             raise ContextError(
                 f"This prompt takes {length:,} tokens and the model reads {self._longest:,} at once. "
                 "Shorten it."
-            )
+            ).called("no_room", tokens=length, room=self._longest)
         with self._door:
             if self._closing:
-                raise ModelError("This model is not served any more. Ask again.")
+                raise ModelError("This model is not served any more. Ask again.").called("ending")
             inside = [other for other in self._inside if not other.cancelled.is_set()]
             if len(inside) + len(streams) > self._limits.queue + self._limits.live:
                 self._metrics.refused += len(streams)
@@ -305,7 +305,7 @@ class Worker:
                 ModelError(
                     f"The next token could not be computed (llama.cpp answered {code}). "
                     "Ask again; if it stays, start with a smaller context."
-                )
+                ).called("not_computed", code=code)
             )
 
     def _fail_all(self, fault: Exception) -> None:

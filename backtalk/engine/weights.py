@@ -56,12 +56,13 @@ def fitting_cells(model: Model, context: int, live: int) -> int:
     free = free_bytes()
     if free is None or one + wanted * a_token <= free:
         return wanted
-    if one + context * a_token > free:
+    needed = one + context * a_token
+    if needed > free:
         raise ModelError(
-            f"{model.name} needs {(one + context * a_token) / MB:,.0f} MB of memory with a context of "
+            f"{model.name} needs {needed / MB:,.0f} MB of memory with a context of "
             f"{context:,} tokens, and {free / MB:,.0f} MB are free. Start with a smaller --context or model."
-        )
-    return context + (free - one - context * a_token) // a_token
+        ).called("no_memory", model=model.name, needed=round(needed / MB), free=round(free / MB))
+    return context + (free - needed) // a_token
 
 
 def keeps_a_running_state(handle: llama_cpp.llama_model_p) -> bool:

@@ -82,7 +82,7 @@ def download(repo: str, file: str, revision: str = "") -> Path:
         raise NetworkError(
             f"{place} is not on this machine and the Hub was not reached. Connect to the network and try "
             "again (a broken download continues where it stopped), or use the bundled model: --model mini."
-        ) from fault
+        ).called("not_fetched", file=place) from fault
     except HfHubHTTPError as fault:
         status = fault.response.status_code if fault.response is not None else "no"
         raise NetworkError(

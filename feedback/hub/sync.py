@@ -28,7 +28,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from backtalk import hub
-from backtalk.errors import BacktalkError, NetworkError
+from backtalk.errors import BacktalkError, NetworkError, WordsError
 from feedback.hub.dataset import CARD, SAFETY, TAKEN, VARIABLES, named, readme, with_reviews
 from feedback.hub.exchange import Exchange
 from feedback.hub.pace import MOST_COMMITS, Pace
@@ -51,8 +51,13 @@ class Status:
     """How far the flags of this machine have come, and what holds up the rest."""
 
     course: Course
-    reason: str
+    hindrances: tuple[BacktalkError, ...] = ()
     decisions: dict[str, int] = field(default_factory=dict)  # that wait, by dataset
+
+    @property
+    def reason(self) -> str:
+        """All that holds them up."""
+        return " ".join(dict.fromkeys(map(str, self.hindrances)))
 
     @property
     def waits(self) -> bool:
@@ -80,17 +85,25 @@ class Status:
 def status(outbox: Outbox) -> Status:
     """How far the flags have come, as anybody on this machine sees it."""
     course, decisions = Segments(outbox).course(), Exchange(outbox).waiting()
-    reasons = [_reason(outbox, course, dataset) for dataset in {**course.waiting, **decisions}]
-    reasons.append(course.hindrances.get(VOLUME, ""))
-    return Status(course, " ".join(dict.fromkeys(filter(None, reasons))), dict(decisions))
+    found = [_hindrance(outbox, course, dataset) for dataset in {**course.waiting, **decisions}]
+    found.append(_met(course, VOLUME))
+    return Status(course, tuple(filter(None, found)), dict(decisions))
 
 
-def _reason(outbox: Outbox, course: Course, dataset: str) -> str:
+def _hindrance(outbox: Outbox, course: Course, dataset: str) -> BacktalkError | None:
     if missing := _missing(dataset):
         return missing
     if Segments(outbox).commits_of_the_day(dataset) >= MOST_COMMITS:
-        return f"{MOST_COMMITS} commits went to {named(dataset)} in 24 hours, a day's most; it goes on later."
-    return course.hindrances.get(dataset, "")
+        return BacktalkError(
+            f"{MOST_COMMITS} commits went to {named(dataset)} in 24 hours, a day's most; it goes on later."
+        ).called("full_day", most=MOST_COMMITS, dataset=named(dataset))
+    return _met(course, dataset)
+
+
+def _met(course: Course, place: str) -> BacktalkError | None:
+    """What the last try to send there met; kept as a sentence, since another process may have tried."""
+    said = course.hindrances.get(place, "")
+    return NetworkError(said).called("not_sent") if said else None
 
 
 class Sync:
@@ -285,13 +298,17 @@ def _open_ways() -> list[str]:
     return [dataset for dataset in VARIABLES if not _missing(dataset)]
 
 
-def _missing(dataset: str) -> str:
-    """What has to be set before anything can be sent there; empty where nothing is missing."""
+def _missing(dataset: str) -> BacktalkError | None:
+    """What has to be set before anything can be sent there; None where nothing is missing."""
     if not named(dataset):
-        return f"{VARIABLES[dataset]} is not set: give it the dataset to send to, as owner/name."
+        return WordsError(
+            f"{VARIABLES[dataset]} is not set: give it the dataset to send to, as owner/name."
+        ).called("no_dataset", variable=VARIABLES[dataset])
     if not hub.has_token():
-        return f"HF_TOKEN is not set: it takes a token that may write {named(dataset)}."
-    return ""
+        return WordsError(f"HF_TOKEN is not set: it takes a token that may write {named(dataset)}.").called(
+            "no_token", dataset=named(dataset)
+        )
+    return None
 
 
 def _message(batch: list[Segment]) -> str:

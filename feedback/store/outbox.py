@@ -43,6 +43,8 @@ FAILURES = {
     sqlite3.SQLITE_CORRUPT: "it is damaged. Start again: it is then moved aside and its flags carried over",
     sqlite3.SQLITE_IOERR: "the disk reports an error. Check it and save again",
 }
+FOR_VISITORS = {sqlite3.SQLITE_FULL: "disk_full", sqlite3.SQLITE_BUSY: "outbox_busy"}
+"""The names of failures that somebody who flags can act on; the others are for whoever runs the server."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Outbox:
                     return receipt
         raise OutboxError(
             f"The flag could not be saved in {self.path}: the file is being replaced. Save again."
-        )
+        ).called("outbox_busy")
 
     def current(self, name: str) -> FlagEvent | None:
         """The event that stands for this flag; None where there is none or it was withdrawn."""
@@ -343,7 +345,8 @@ def _calmly(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as fault:
         reason = FAILURES.get(_code(fault), f"SQLite says: {fault}")
-        raise OutboxError(f"The outbox {path} does not take this: {reason}.") from fault
+        name = FOR_VISITORS.get(_code(fault), "")
+        raise OutboxError(f"The outbox {path} does not take this: {reason}.").called(name) from fault
     except OSError as fault:
         raise OutboxError(
             f"The outbox {path} cannot be used ({fault.strerror}). Check its folder."

@@ -155,11 +155,17 @@ def _check(choice: Choice) -> None:
     for names in (choice.reasons or (), choice.hazards):
         texts += names if isinstance(names, tuple | list) else [names]
     if not all(isinstance(text, str) for text in texts):
-        raise FlagError("A part of this flag is not text. Reload the page and choose again.")
+        raise FlagError("A part of this flag is not text. Reload the page and choose again.").called(
+            "out_of_step"
+        )
     if choice.hazards and choice.reasons is None:
-        raise FlagError("A kind of harm was given without a reason. Choose the reason that it belongs to.")
+        raise FlagError(
+            "A kind of harm was given without a reason. Choose the reason that it belongs to."
+        ).called("out_of_step")
     if type(choice.seen_revision) is not int or not 0 <= choice.seen_revision < MOST_REVISIONS:
-        raise FlagError("The revision of this flag is no revision. Reload the page and choose again.")
+        raise FlagError("The revision of this flag is no revision. Reload the page and choose again.").called(
+            "out_of_step"
+        )
 
 
 def _identity(message: FlaggedMessage, choice: Choice) -> FlagEvent:
@@ -188,7 +194,9 @@ def _identity(message: FlaggedMessage, choice: Choice) -> FlagEvent:
 def _reason(name: str) -> FlagReason:
     known = taxonomy().by_id.get(name)
     if known is None or known.archived:
-        raise FlagError(f"There is no reason {str(name)[:60]!r} to choose. Reload the page and choose again.")
+        raise FlagError(
+            f"There is no reason {str(name)[:60]!r} to choose. Reload the page and choose again."
+        ).called("out_of_step")
     return FlagReason(known.id, known.direction)
 
 

@@ -17,7 +17,6 @@ from app.desk.answering import Desk
 from app.serve import address, follow, listen, tell_state
 from app.settings import Settings
 from app.ui.waiting import WaitingRoom
-from app.ui.words import read_words
 from backtalk.cli import main
 from backtalk.errors import WordsError
 
@@ -40,9 +39,9 @@ def chat(*words: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
         process.communicate()
 
 
-def get(port: int, path: str = "/") -> tuple[int, str]:
+def get(port: int, path: str = "/", **headers: str) -> tuple[int, str]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
-    connection.request("GET", path)
+    connection.request("GET", path, headers=headers)
     answer = connection.getresponse()
     return answer.status, answer.read().decode()
 
@@ -129,8 +128,23 @@ def test_a_chat_that_was_started_with_a_file_stays_with_it_and_says_so(
 
 
 def test_a_guest_who_says_nothing_does_not_keep_the_others_waiting() -> None:
-    with listen("127.0.0.1", 0) as listener, WaitingRoom(listener, read_words()):
+    with listen("127.0.0.1", 0) as listener, WaitingRoom(listener):
         port = listener.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)):
             status, page = get(port)
     assert status == 200 and "loading the model" in page
+
+
+@pytest.mark.parametrize(
+    ("accepted", "said"),
+    [
+        ("fr-CA,fr;q=0.9,en;q=0.8", '<html lang="fr">'),
+        ("de, fr;q=0.5", "Backtalk démarre"),
+        ("de,*;q=0.5", "Backtalk is starting"),
+        ("en,fr", "Backtalk is starting"),
+    ],
+)
+def test_whoever_waits_reads_why_in_the_language_of_their_browser(accepted: str, said: str) -> None:
+    with listen("127.0.0.1", 0) as listener, WaitingRoom(listener):
+        _, page = get(listener.getsockname()[1], **{"Accept-Language": accepted})
+    assert said in page

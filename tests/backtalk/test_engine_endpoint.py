@@ -144,8 +144,9 @@ def test_what_fails_before_the_first_word_is_tried_again(remote_engine: Engine, 
 
 def test_what_keeps_failing_is_one_sentence(remote_engine: Engine, endpoint: Endpoint) -> None:
     endpoint.answers = [(503, [])]
-    with pytest.raises(NetworkError, match="answered 503.*tried 3 times"):
+    with pytest.raises(NetworkError, match="answered 503.*tried 3 times") as refused:
         answer(remote_engine)
+    assert refused.value.words == {"name": "endpoint_silent", "gaps": {"tries": 3}}
 
 
 @pytest.mark.parametrize("end", [[], [{"error": {"message": "out of memory"}}]])

@@ -8,7 +8,7 @@ import pytest
 from backtalk.errors import ModelError, NetworkError, WordsError
 from backtalk.files import sha256_of
 from backtalk.home import home
-from backtalk.models import MINI, resolve
+from backtalk.models import MINI, name_of, resolve
 
 
 def promote(file: str, sha256: str) -> None:
@@ -62,3 +62,19 @@ def test_a_folder_means_its_only_model(tmp_path: Path) -> None:
         resolve(f"{tmp_path}/")
     (tmp_path / "one-Q4_K_M.gguf").write_bytes(b"GGUF")
     assert resolve(f"{tmp_path}/").quant == "Q4_K_M"
+
+
+@pytest.mark.parametrize(
+    ("ref", "name"),
+    [
+        ("openai:http://gpu.example:8000/v1#llama", "llama"),
+        ("openai:http://gpu.example:8000/v1", "gpu.example"),
+        ("openai:https://user:key@gpu.example/v1/", "gpu.example"),
+        ("openai:http://[::1]:8000/v1", "[::1]"),
+        ("hf://owner/repo/small-Q8_0.gguf", "small-Q8_0"),
+        ("llama-3.2-1b", "llama-3.2-1b"),
+    ],
+)
+def test_visitors_read_a_short_name_and_no_address(ref: str, name: str) -> None:
+    assert name_of(ref) == name
+    assert not ref.startswith("openai:") or resolve(ref).name == name

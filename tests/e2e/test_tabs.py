@@ -5,9 +5,12 @@ Command: pytest tests/e2e/test_tabs.py
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import expect
+
+from feedback.store.outbox import NAME
 
 
 def test_tabs_change_what_is_shown_with_the_keyboard_and_keep_the_conversation(chat: Any) -> None:
@@ -67,3 +70,17 @@ def test_the_page_speaks_the_browser_s_language_until_another_is_chosen(
     page.get_by_role("combobox", name="Langue").select_option(label="English")
     expect(page.get_by_role("heading", name="How can I help?")).to_be_visible()
     expect(page.locator("html")).to_have_attribute("lang", "en")
+
+
+def test_what_the_server_cannot_do_is_said_in_the_browser_s_language(
+    new_server: Callable[..., Any], visitor: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "home0" / NAME).mkdir(parents=True)
+    server, page = new_server("--model", "nowhere/x.gguf"), visitor(locale="fr-FR")
+    page.goto(server.url)
+    expect(page.locator("#notice")).to_contain_text("Il n'y a pas de fichier de modèle à nowhere/x.gguf.")
+    page.goto(f"{server.url}#/mine")
+    said = "Les avis sont désactivés, car rien n'a pu être conservé sur ce serveur."
+    expect(page.get_by_role("main", name="Mes avis")).to_contain_text(said)
+    page.goto(f"{server.url}#/compare")
+    expect(page.get_by_role("main", name="Comparer")).to_contain_text("Il n'y a pas de fichier de modèle")

@@ -6,6 +6,7 @@ import * as draw from "./compare-parts.js";
 import { Agreement } from "./consent.js";
 import { longest, say, setIcon, speak, words } from "./dom.js";
 import { savedSentence } from "./receipts.js";
+import { inOurWords } from "./server.js";
 import * as store from "./store.js";
 
 const SIDES = ["a", "b"];
@@ -47,9 +48,9 @@ async function lookForModels() {
 /** Why nothing can be compared; empty where it can. */
 function whyNot() {
   if (known.state === "loading") return words.loading_hint;
-  if (known.state !== "ready") return known.reason;
+  if (known.state !== "ready") return inOurWords(known);
   if (known.models.length < 2) return words.compare.only_one;
-  return known.flagging.allowed ? "" : known.flagging.reason;
+  return known.flagging.allowed ? "" : inOurWords(known.flagging);
 }
 
 // --- the page ---
@@ -95,7 +96,7 @@ async function ask() {
   const question = place.box.value;
   if (whyNot()) { hint(whyNot()); return; }
   if (!question.trim()) { hint(words.empty_hint); return; }
-  if (question.length > longest.message) { hint(say("too_long", { length: question.length, longest: longest.message })); return; }
+  if (question.length > longest.message) { hint(say("too_long", { length: question.length.toLocaleString(page.lang), longest: longest.message.toLocaleString(page.lang) })); return; }
   if (place.first.value === place.second.value) { lookAtPair(); return; }
   const asked = { request: store.newId(), question, sealed: "", choice: "", saving: Promise.resolve() };
   state = asked;

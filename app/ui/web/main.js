@@ -43,7 +43,7 @@ export async function start(shell) {
     turnTo,
     flag: (message, choice) => askOfFlags("save", message, { choice }),
     isBusy: () => Boolean(answering),
-    flagging: () => [model.flagging.allowed, model.flagging.reason],
+    flagging: () => [model.flagging.allowed, server.inOurWords(model.flagging)],
     sends: () => model.flagging.sends,
     isKept: () => model.flagging.kept,
     preview: askPreview,
@@ -152,7 +152,7 @@ function showModel(state) {
   introduce(shop ?? isShop, builtWith);
   if (!isSame(before, state.model)) changed(state.model, before);
   else if (hasEntered && known !== state.fixes) attempt(fetchDetails);
-  if (state.state === "failed" && reached) notice(`${words.failed_title}. ${state.reason}`);
+  if (state.state === "failed" && reached) notice(`${words.failed_title}. ${server.inOurWords(state)}`);
 }
 
 /** Another model answers: a line in the thread says so, and what became of flags is asked for anew. */
@@ -250,7 +250,7 @@ async function ask(text, parent = conversation.leaf) {
   if (!mayAsk()) return false;
   if (!text.trim()) { box.hint(words.empty_hint); return false; }
   if (text.length > longest.message) {
-    box.hint(say("too_long", { length: text.length.toLocaleString("en"), longest: longest.message.toLocaleString("en") }));
+    box.hint(say("too_long", { length: text.length.toLocaleString(language), longest: longest.message.toLocaleString(language) }));
     return false;
   }
   return answer(text.toWellFormed?.() ?? text, parent);

@@ -5,6 +5,7 @@ import { Agreement, summary, tellWhatRemains } from "./consent.js";
 import { words } from "./dom.js";
 import { Panel } from "./panel.js";
 import { drawReceipt } from "./receipts.js";
+import { inOurWords } from "./server.js";
 import * as store from "./store.js";
 
 let page, place, flagging, entries, count, missing;
@@ -84,7 +85,7 @@ function panelOf(entry, button) {
     place: entry.element.querySelector(".panel-place"),
     message: { id: entry.flag.message, text: entry.flag.answer },
     flag: () => entry.flag,
-    allowed: () => [flagging.allowed, flagging.reason],
+    allowed: () => [flagging.allowed, inOurWords(flagging)],
     isKept: () => flagging.kept,
     agreement: new Agreement({
       sends: () => flagging.sends,

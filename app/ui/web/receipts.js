@@ -2,6 +2,7 @@
 // while a flag that is still on its way can be seen.
 
 import { h, say, words } from "./dom.js";
+import { inOurWords } from "./server.js";
 
 const LOOK_MS = 2000;  // between two looks at the page, and two questions while something has just changed
 const LATER_MS = 10000;  // between two questions later on
@@ -40,9 +41,9 @@ export function drawReceipt(place, receipt, isKept) {
   place.replaceChildren(...steps.map(([step, details]) => h("span", details ?? {}, step)));
 }
 
-function stepsOf({ state, withdrawn, commit, reason }, isKept) {
+function stepsOf({ state, withdrawn, commit, ...why }, isKept) {
   const first = withdrawn ? words.receipt_withdrawn : isKept ? words.receipt_saved : words.receipt_received;
   if (state === "hub") return [[first], [say(withdrawn ? "receipt_withdrawn_hub" : "receipt_hub", { commit })]];
-  if (state === "waiting") return [[first], [words.receipt_waiting, { class: "open", title: reason }]];
+  if (state === "waiting") return [[first], [words.receipt_waiting, { class: "open", title: inOurWords(why) }]];
   return [[first]];
 }

@@ -61,7 +61,7 @@ async function reach(path, options) {
   if (response.ok) return response;
   const said = await response.json().catch(() => ({}));
   if (response.status === 503 || !said.error) throw new Unreachable(path, { cause: response.status });
-  throw new Refused(said.error);
+  throw new Refused(inOurWords(said));
 }
 
 function understood(value) {
@@ -70,9 +70,9 @@ function understood(value) {
   return value;
 }
 
-/** What the server says, in this language where it has words for it; else as it came. */
-function inOurWords({ error, name, gaps = {} }) {
-  if (!words.server.faults[name]) return error;
+/** What the server says, or the reason of a state, in this language where it has words for it; else as it came. */
+export function inOurWords({ error, reason, name, gaps = {} }) {
+  if (!words.server.faults[name]) return error ?? reason;
   const filled = Object.entries(gaps).map(([gap, value]) => [gap, typeof value === "number" ? value.toLocaleString(language) : value]);
   return say(`server.faults.${name}`, Object.fromEntries(filled));
 }

@@ -77,6 +77,11 @@ def test_what_is_configured_is_offered_without_its_address(monkeypatch: pytest.M
     assert "10.0.0.7" not in str(offered)
 
 
+def test_an_endpoint_without_a_name_is_offered_by_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "openai:http://gpu.example:8000/v1")
+    assert [one.name for one in contenders(served(1)) if one.kind == "other"] == ["gpu.example"]
+
+
 @pytest.mark.parametrize(
     "keys", [None, "ab", ["current"], ["current", "current"], ["current", "/etc"], [1, 2]]
 )

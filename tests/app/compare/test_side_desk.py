@@ -101,6 +101,16 @@ def test_an_idle_model_makes_room_where_memory_is_short(world: World) -> None:
     assert world.opened[0].is_closed and world.side.loaded == []
 
 
+def test_why_a_model_could_not_be_loaded_is_for_the_log_and_a_visitor_hears_its_name(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = Contender("x", "export", "x", 1, "0" * 64, lambda: Model("x", MINI, "7" * 64))
+    with pytest.raises(ModelError) as refused:
+        world.side.hold(wrong)
+    assert refused.value.words == {"name": "not_loaded", "gaps": {"model": "x"}}
+    assert str(MINI) in capsys.readouterr().err and world.opened == []
+
+
 def test_a_file_that_is_not_what_its_card_says_is_refused(tmp_path: Path) -> None:
     contender = Contender("x", "export", "x", 1, "0" * 64, lambda: Model("x", MINI, "7" * 64))
     with pytest.raises(ModelError, match="its card says 00000000"):

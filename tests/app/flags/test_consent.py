@@ -260,6 +260,7 @@ def test_what_waits_says_why(flagging: Flagging, path: list[Any], monkeypatch: p
     flagging.save(VISITOR, path, path[-1].id, {"verdict": "bad", "consent": says()})
     receipt = flagging.receipts(VISITOR, [path[-1].id])[path[-1].id]
     assert receipt["state"] == WAITING and "HF_TOKEN is not set" in receipt["reason"]
+    assert receipt["name"] == "no_token" and "/" in receipt["gaps"]["dataset"]
 
 
 def test_nobody_sees_the_receipts_of_another_visitor(flagging: Flagging, path: list[Any]) -> None:

@@ -140,11 +140,27 @@ def test_on_a_space_without_a_secret_flagging_is_off_with_one_sentence(
     monkeypatch.delenv("BACKTALK_SECRET", raising=False)
     flagging = Flagging.at_home()
     assert not flagging.state["allowed"]
-    assert "BACKTALK_SECRET" in flagging.state["reason"]
+    assert "BACKTALK_SECRET" in flagging.state["reason"] and flagging.state["name"] == "flagging_off"
+    with pytest.raises(FlagError, match="BACKTALK_SECRET"):
+        flagging.save(VISITOR, [], "message1", {"verdict": "good"})
     assert flagging.standing(VISITOR, []) == {}
 
 
-def test_an_outbox_that_cannot_be_opened_switches_flagging_off_and_not_the_chat() -> None:
+def test_an_outbox_that_cannot_be_opened_switches_flagging_off_and_not_the_chat(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     (home() / NAME).mkdir()
     state = Flagging.at_home().state
     assert not state["allowed"] and state["reason"].startswith("Flagging is off:")
+    assert state["name"] == "not_kept" and state["reason"] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("part", "longest"), [("comment", 4_000), ("correction", 16_000)])
+def test_a_text_that_does_not_fit_is_refused_with_both_numbers(
+    flagging: Flagging, talk_of: Any, part: str, longest: int
+) -> None:
+    path = talk_of("hello")
+    flagging.save(VISITOR, path, path[-1].id, {"verdict": "bad", part: "x" * longest})
+    with pytest.raises(FlagError, match="Please shorten it") as refused:
+        flagging.save(VISITOR, path, path[-1].id, {"verdict": "bad", part: "x" * (longest + 1)})
+    assert refused.value.words["gaps"] == {"length": longest + 1, "longest": longest}

@@ -43,7 +43,7 @@ class ScriptedEngine:
 
     def stream(self, prompt: Prompt, sampling: Sampling, visitor: str = "") -> "ScriptedStream":
         if prompt.messages[-1]["content"] == "busy":
-            raise BusyError("64 questions are waiting already.")
+            raise BusyError("64 questions are waiting already.").called("busy", most=64)
         return ScriptedStream(prompt)
 
     def metrics(self) -> Metrics:

@@ -206,6 +206,8 @@ def test_the_page_says_loading_then_why_there_is_no_model(open_page: Callable[..
     assert post() | {"flagging": 0} == {
         "state": "failed",
         "reason": "The file is broken. Fetch it again.",
+        "name": "no_model",
+        "gaps": {},
         "flagging": 0,
     }
 
@@ -230,4 +232,5 @@ def test_the_page_is_told_the_place_in_line(visitor: Any) -> None:
 
 
 def test_a_full_line_is_one_sentence_and_takes_no_question(visitor: Any) -> None:
-    assert list(visitor.begin("busy")) == [{"error": "64 questions are waiting already."}]
+    [told] = visitor.begin("busy")
+    assert told == {"error": "64 questions are waiting already.", "name": "busy", "gaps": {"most": 64}}

@@ -146,4 +146,4 @@ def test_a_list_that_cannot_be_is_one_sentence(
     scripted_desk: Any, flagging: Flagging, wrong: dict[str, Any]
 ) -> None:
     told = MineView(scripted_desk, flagging).mine({"visitor": new_visitor(), **wrong})
-    assert list(told) == ["error"]
+    assert list(told) == ["error", "name", "gaps"]

@@ -92,7 +92,7 @@ def test_no_maintainer_s_endpoint_is_reached_without_the_role(client: TestClient
     for name in MAINTAINERS:
         body = {"data": [{"maintainer": {"name": "eve", "token": ""}, "role": "maintainer"}]}
         answer = client.post(f"/gradio_api/{endpoints[name].way}/{name}", json=body, headers=headers)
-        assert (answer.status_code, answer.json()) == (403, {"error": MAINTAINERS_ONLY}), name
+        assert (answer.status_code, answer.json()["error"]) == (403, MAINTAINERS_ONLY), name
         stream = client.get(f"/gradio_api/call/{name}/0123456789abcdef", headers=headers)
         assert stream.status_code == 403, name
 

@@ -11,6 +11,7 @@ import pytest
 
 from app.ui import page
 from app.ui.words import ENGLISH, languages, read_words
+from feedback.store.outbox import FOR_VISITORS
 from feedback.taxonomy import taxonomy
 
 BUILT = re.compile(
@@ -57,8 +58,10 @@ def test_every_word_that_is_written_down_is_said_somewhere() -> None:
 
 
 def test_every_fault_that_has_a_name_has_words_for_it_with_its_gaps() -> None:
-    sources = [path.read_text() for folder in ("app", "backtalk") for path in (ROOT / folder).rglob("*.py")]
-    found = {name: set(GAP.findall(gaps)) for text in sources for name, gaps in CALLED.findall(text)}
+    folders = ("app", "backtalk", "feedback")
+    sources = [path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    found: dict[str, set[str]] = {name: set() for name in FOR_VISITORS.values()}
+    found |= {name: set(GAP.findall(gaps)) for text in sources for name, gaps in CALLED.findall(text)}
     known = read_words()["server"]["faults"]
     assert {name: set(BRACES.findall(text)) for name, text in known.items()} == found
 
