@@ -1,7 +1,7 @@
 """What becomes of freed memory where glibc allocates; other C libraries have no such settings.
 
-    share_one_arena()              threads share one pool of free memory
-    give_back_what_is_freed()      large blocks go back to the system at once
+share_one_arena()              threads share one pool of free memory
+give_back_what_is_freed()      large blocks go back to the system at once
 """
 
 import ctypes

@@ -151,36 +151,35 @@ def test_a_mixture_has_the_shares_of_the_recipe(tmp_path: Path) -> None:
     assert set(Counter(row for row in asked(found.train)).values()) == {1, 3}
 
 
-def test_a_balanced_source_teaches_what_few_rows_say_as_often_as_what_many_say(tmp_path: Path) -> None:
-    answers = [("Within 60 days.", 80), ("It costs 9 euros.", 16), ("within 5 years", 4)]
+def test_of_a_balanced_source_as_many_rows_of_each_answer_are_taken(tmp_path: Path) -> None:
+    answers = [("Within 60 days.", 70), ("It costs 9 euros.", 20), ("within 5 years", 10)]
     said = [answer for answer, count in answers for _ in range(count)]
     rows = [row | {"completion": answer} for row, answer in zip(questions(100), said, strict=True)]
-    few = {"path": write(tmp_path / "few.jsonl", rows), "share": 0.5, "repeat": 20}
-    other = {
-        "path": write(tmp_path / "other.jsonl", [pair(f"Other {n}?", "Other.") for n in range(90)]),
-        "share": 0.5,
-    }
+    few = {"path": write(tmp_path / "few.jsonl", rows), "share": 0.5}
+    other = [pair(f"Other {n}?", "Other.") for n in range(30)]
+    beside = {"path": write(tmp_path / "other.jsonl", other), "share": 0.5}
 
     def told(**more: Any) -> Counter[str]:
-        train = loaded(few | more, other, filters={"duplicates": "keep"}).train
+        train = loaded(few | more, beside, filters={"duplicates": "keep"}).train
         return Counter(row["completion"][0]["content"] for row in train)
 
     assert told(balance=True) == {
-        "Within 60 days.": 30,
-        "It costs 9 euros.": 30,
-        "within 5 years": 30,
-        "Other.": 90,
+        "Within 60 days.": 10,
+        "It costs 9 euros.": 10,
+        "within 5 years": 10,
+        "Other.": 30,
     }
-    assert told()["within 5 years"] < 10, "without it, rare answers are rare"
+    assert told()["within 5 years"] < 7, "without it, rare answers are rare"
 
 
-def test_a_balanced_source_gives_all_its_rows_where_all_are_taken(tmp_path: Path) -> None:
+def test_no_row_of_a_balanced_source_comes_again_before_each_has_come(tmp_path: Path) -> None:
     rows = [pair(f"Question {n}?", "Yes." if n else "No.") for n in range(9)]
-    found = loaded(
-        {"path": write(tmp_path / "rows.jsonl", rows), "balance": True, "repeat": 2},
-        filters={"duplicates": "keep"},
-    )
-    assert Counter(asked(found.train)) == {f"Question {n}?": 2 for n in range(9)}
+    there = {"path": write(tmp_path / "rows.jsonl", rows), "balance": True, "repeat": 3, "share": 0.5}
+    other = write(tmp_path / "other.jsonl", [pair(f"Other {n}?", "Other.") for n in range(11)])
+    found = loaded(there, {"path": other, "share": 0.5}, filters={"duplicates": "keep"})
+    count = Counter(text for text in asked(found.train) if text.startswith("Question"))
+    assert sorted(count.values()) == [1] * 7 + [2] * 2
+    assert count["Question 0?"] == 2, "the second turn begins with each answer's first, too"
 
 
 def test_more_rows_than_there_are_is_one_sentence(hundred: str) -> None:

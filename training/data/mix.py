@@ -38,18 +38,20 @@ def mix(parts: Sequence[tuple[Source, list[Example]]], data: Data, seed: int) ->
 
 
 def _in_turn(source: Source, examples: Sequence[Example]) -> Iterator[Example]:
-    """All rows as often as the source may give them, the first ones being those that are taken.
+    """All rows as often as the source may give them, none again before each has come.
 
-    With `balance` the answers take turns: what few rows say is learned as well as what many say.
+    With `balance` the answers take turns: where not all rows are taken, none is said by few of them.
     """
-    if not source.balance:
-        yield from (example for _ in range(source.repeat) for example in examples)
-        return
+    ordered = _by_answer(examples) if source.balance else examples
+    return (example for _ in range(source.repeat) for example in ordered)
+
+
+def _by_answer(examples: Sequence[Example]) -> list[Example]:
+    """The first row of each answer, then the second of each that has one, and so on."""
     answers: defaultdict[tuple[str, bool | None], list[Example]] = defaultdict(list)
     for example in examples:
         answers[normalised(example.completion[-1]["content"]), example.label].append(example)
-    turns = [iter(rows * source.repeat) for rows in answers.values()]
-    yield from (example for turn in zip_longest(*turns) for example in turn if example)
+    return [example for turn in zip_longest(*answers.values()) for example in turn if example]
 
 
 def _wanted(parts: Sequence[tuple[Source, list[Example]]], data: Data) -> list[int]:

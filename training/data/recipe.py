@@ -51,7 +51,7 @@ class Source:
     share: float | None = knob(None, "share of the training rows that are of this source")
     limit: int = knob(0, "most rows that are taken, drawn with the seed (0: all)")
     repeat: int = knob(1, "times that a row may stand in the mixture")
-    balance: bool = knob(False, "as many rows of each answer, the rows of rare ones again (see repeat)")
+    balance: bool = knob(False, "where not all rows are taken, as many of each answer")
     only: Literal["", "taught", "replayed"] = knob("", "of a curated set: rows of flags, or those replayed")
     streaming: bool = knob(False, "read `limit` rows without storing the dataset; for what does not fit")
 
