@@ -172,14 +172,16 @@ def test_of_a_balanced_source_as_many_rows_of_each_answer_are_taken(tmp_path: Pa
     assert told()["within 5 years"] < 7, "without it, rare answers are rare"
 
 
-def test_no_row_of_a_balanced_source_comes_again_before_each_has_come(tmp_path: Path) -> None:
-    rows = [pair(f"Question {n}?", "Yes." if n else "No.") for n in range(9)]
-    there = {"path": write(tmp_path / "rows.jsonl", rows), "balance": True, "repeat": 3, "share": 0.5}
-    other = write(tmp_path / "other.jsonl", [pair(f"Other {n}?", "Other.") for n in range(11)])
-    found = loaded(there, {"path": other, "share": 0.5}, filters={"duplicates": "keep"})
-    count = Counter(text for text in asked(found.train) if text.startswith("Question"))
-    assert sorted(count.values()) == [1] * 7 + [2] * 2
-    assert count["Question 0?"] == 2, "the second turn begins with each answer's first, too"
+def test_where_all_rows_are_taken_a_balanced_source_gives_the_same_rows(tmp_path: Path) -> None:
+    rows = [pair(f"Question {n}?", "Yes." if n % 5 else "No.") for n in range(20)]
+    there = {"path": write(tmp_path / "rows.jsonl", rows), "repeat": 3, "share": 0.5}
+    other = {"path": write(tmp_path / "other.jsonl", questions(30)), "share": 0.5}
+    plain, balanced = (
+        asked(loaded(there | {"balance": balance}, other, filters={"duplicates": "keep"}).train)
+        for balance in (False, True)
+    )
+    assert plain == balanced
+    assert sorted(Counter(text for text in plain if "Question" in text).values()) == [1] * 10 + [2] * 10
 
 
 def test_more_rows_than_there_are_is_one_sentence(hundred: str) -> None:

@@ -42,8 +42,9 @@ def _in_turn(source: Source, examples: Sequence[Example]) -> Iterator[Example]:
 
     With `balance` the answers take turns: where not all rows are taken, none is said by few of them.
     """
-    ordered = _by_answer(examples) if source.balance else examples
-    return (example for _ in range(source.repeat) for example in ordered)
+    yield from _by_answer(examples) if source.balance else examples
+    for _ in range(source.repeat - 1):
+        yield from examples
 
 
 def _by_answer(examples: Sequence[Example]) -> list[Example]:
