@@ -12,7 +12,7 @@
 # make rehearse  a model of Llama-3.2-1B's size from base to chat: time and memory of each act (12 GB of disk;
 #                LLAMA_CPP=vendor/llama.cpp and LLAMA_QUANTIZE=llama-quantize to compare with, QUICK=1: a minute)
 # make image   the Docker image `backtalk`, where a Docker engine runs
-# make soak    200 rounds of kill -9 while flags are being saved: none lost, none doubled
+# make soak    200 rounds of kill -9 while flags are being saved; two hours of random turns, stops and swaps
 
 PORT ?= 7860
 MODEL ?=
@@ -79,6 +79,7 @@ image:
 
 soak: installed-test
 	@$(BIN)/python bench/kill.py
+	@$(BIN)/python bench/visitors.py --parts soak
 
 installed-app installed-test: installed-%:
 	@python=$$(scripts/find-python) && "$$python" -m scripts.install $*

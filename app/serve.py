@@ -24,7 +24,7 @@ from app.access.key import Key, read_key
 from app.settings import Settings
 from backtalk.config import add_flags, from_sources
 from backtalk.errors import WordsError
-from backtalk.malloc import share_one_arena
+from backtalk.malloc import give_back_what_is_freed, share_one_arena
 from backtalk.verb import Parser
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def serve(settings: Settings) -> int:
 
     key = read_key(settings.api_key_file)
     share_one_arena()
+    give_back_what_is_freed()
     for number in SIGNALS:
         signal.signal(number, leave_at_once)
     with listen(settings.host, settings.port) as listener:

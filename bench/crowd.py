@@ -260,9 +260,7 @@ def look(chat: Chat, at: float) -> Sample:
     """The resident memory of the server, and how much of it idle conversations hold."""
     status = Path(f"/proc/{chat.pid}/status").read_text()
     resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-    with urllib.request.urlopen(f"{chat.server.address}/metrics", timeout=120) as answer:
-        lines = answer.read().decode().splitlines()
-    kept = next(float(line.split()[1]) for line in lines if line.startswith("backtalk_idle_context_bytes "))
+    kept = chat.metrics()["backtalk_idle_context_bytes"]
     return Sample(at, resident * 1024, int(kept))
 
 

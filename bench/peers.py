@@ -52,18 +52,6 @@ class Served:
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
-    def anonymous_bytes(self) -> int:
-        """What it holds now, mapped files left out."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
-
-    def metrics(self) -> dict[str, float]:
-        """What it counts itself, by name."""
-        with urllib.request.urlopen(f"{self.address}/metrics", timeout=60) as answer:
-            lines = answer.read().decode().splitlines()
-        pairs = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
-        return {name: float(value) for name, _, value in pairs}
-
 
 @contextlib.contextmanager
 def serving(kind: str, setting: Setting, log: Path | None = None) -> Iterator[Served]:

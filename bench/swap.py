@@ -10,14 +10,10 @@ printed, beside the longest of the same load while nothing moves.
 """
 
 import argparse
-import os
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
@@ -27,10 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from backtalk.engine import FULL
 from backtalk.errors import BacktalkError
-from backtalk.files import read_json, sha256_of
+from backtalk.files import read_json
 from backtalk.visitor import Server
+from bench.chat import promote, running
 from bench.report import bound, report
-from bench.serve import free_port
 from bench.worded import write_model
 
 CHATS = 20
@@ -72,12 +68,11 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="backtalk-swap-") as folder:
         home = Path(folder)
-        os.environ["BACKTALK_HOME"] = folder
         words = write_models(home)
-        promote(home, "oak")
-        with chat(home) as server:
-            reads, moves, arrived = play(server, home, args)
-        said = (home / "chat.log").read_text()
+        move_to(home, NAMES[0])
+        with running(home, model="promoted") as chat:
+            reads, moves, arrived = play(chat.server, home, args)
+            said = chat.log()
     return tell(reads, moves, arrived, words, said, args.quick)
 
 
@@ -92,31 +87,10 @@ def write_models(home: Path) -> dict[str, frozenset[str]]:
     return words
 
 
-def promote(home: Path, name: str) -> None:
-    """Moves the pointer as `backtalk promote` does, whatever the gate would say."""
-    from export.pointer import Promotion, move_here
-
-    path = home / f"{name}.gguf"
+def move_to(home: Path, name: str) -> None:
+    """Moves the pointer to one of the files."""
     number = NAMES.index(name) + 1 if name in NAMES else len(NAMES) + 1
-    fresh = Promotion(name=name, file=path.name, sha256=sha256_of(path), round=number, why="bench/swap.py")
-    move_here(lambda pointer, _: pointer.promoted(fresh))
-
-
-@contextmanager
-def chat(home: Path) -> Iterator[Server]:
-    """`backtalk chat`, which follows the pointer of `home`."""
-    port = free_port()
-    with open(home / "chat.log", "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "backtalk", "chat", "--port", str(port)], stdout=log, stderr=log
-        )
-        try:
-            server = Server(f"http://127.0.0.1:{port}")
-            server.wait(PATIENCE)
-            yield server
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(PATIENCE)
+    promote(home, home / f"{name}.gguf", number)
 
 
 def play(
@@ -135,7 +109,7 @@ def play(
     for name in MOVES:
         refused_before = read_json(home / "serving.json")["refused"]
         moves.append(time.monotonic())
-        promote(home, name)
+        move_to(home, name)
         what = wait_until_seen(home, name, refused_before)
         arrived.append((what, time.monotonic() - moves[-1]))
         print(f"  {name:<10} {what} after {arrived[-1][1]:.1f} s", flush=True)

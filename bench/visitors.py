@@ -4,9 +4,9 @@
 
 Parts: `alone` (one visitor beside llama.cpp's bare loop), `load` (simulated visitors over HTTP against each
 server in turn), `long` (a long prompt arrives while four are answered), `exact` (greedy answers beside a bare
-single-sequence loop, alone and amid seven others), `soak` (random turns, edits and cancels; memory). Ratios
-are within one run. Without --model it is the bundled model; bench/talker.py makes one of Llama-3.2-1B's
-shape.
+single-sequence loop, alone and amid seven others), `soak` (random turns, edits, stops, hang-ups and swaps in
+the real server; memory). Ratios are within one run. Without --model it is the bundled model; bench/talker.py
+makes one of Llama-3.2-1B's shape.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def main() -> int:
     if "exact" in parts:
         bounds += exactness.measure(setting, prompts=10 if args.quick else 100)
     if "soak" in parts:
-        bounds += soak.measure(setting, turns=100 if args.quick else args.soak_turns)
+        bounds += soak.measure(setting, acts=240 if args.quick else args.soak_acts)
     report("visitors", bounds, model=args.model.name, **more)
     return 0 if all(entry.holds is not False for entry in bounds) else 1
 
@@ -254,7 +254,7 @@ def _words() -> argparse.Namespace:
     parser.add_argument("--live", type=int, default=8, help="conversations that are answered at once")
     parser.add_argument("--context", type=int, default=4096)
     parser.add_argument("--threads", type=int, default=0, help="of everybody; 0: what the engine takes")
-    parser.add_argument("--soak-turns", type=int, default=2000)
+    parser.add_argument("--soak-acts", type=int, default=6000)
     parser.add_argument("--llama-server", type=Path, metavar="PATH", help="llama.cpp's own, as a peer")
     parser.add_argument(
         "--python-path", default="", metavar="DIR", help="what llama_cpp.server needs besides"

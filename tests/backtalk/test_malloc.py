@@ -1,7 +1,7 @@
-"""Freed memory: how many pools glibc keeps of it.
+"""Freed memory: how many pools glibc keeps of it, and whether large blocks go back to the system.
 
 Command: pytest tests/backtalk/test_malloc.py
-Promise: real threads in a process of their own, glibc's own report.
+Promise: processes of their own, glibc's own report.
 """
 
 import ctypes
@@ -32,6 +32,27 @@ libc.malloc_info(0, file)
 libc.fclose(file)
 """
 
+KEPT = """
+import ctypes, sys
+from backtalk.malloc import give_back_what_is_freed
+if sys.argv[1] == "given back":
+    give_back_what_is_freed()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+for _ in range(3):
+    large, small = [], []
+    for _ in range(8):
+        large.append(libc.malloc(4 << 20))
+        small.append(libc.malloc(3000))
+    for block in large:
+        libc.free(block)
+class Report(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in ("arena", *"bcdefghij")]
+libc.mallinfo2.restype = Report
+print(libc.mallinfo2().arena)
+"""
+
 
 def pools(how: str) -> int:
     said = subprocess.run([sys.executable, "-c", POOLS, how], capture_output=True, text=True, check=True)
@@ -42,3 +63,13 @@ def pools(how: str) -> int:
 def test_many_threads_share_one_pool_of_freed_memory() -> None:
     assert pools("shared") == 1
     assert pools("by itself") > 1, "glibc gives threads that allocate at once a pool each"
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="another C library than glibc")
+def test_large_blocks_go_back_to_the_system_when_they_are_freed() -> None:
+    assert bytes_kept("given back") < 16 * 2**20 < bytes_kept("by itself")
+
+
+def bytes_kept(how: str) -> int:
+    said = subprocess.run([sys.executable, "-c", KEPT, how], capture_output=True, text=True, check=True)
+    return int(said.stdout)
