@@ -42,7 +42,7 @@ __all__ = ["ANSWER_SHARE", "LARGEST_BATCH", "ONE_THREAD_BYTES", "LlamaEngine"]
 
 ANSWER_SHARE = 4  # an answer may reserve at most 1/4 of the context, so that a question always has room
 IDLE_SHARE = 4  # idle conversations get at most 1/4 of the memory that is free once the model is loaded
-IDLE_SEQUENCES = 2  # conversations that stay in the context though nobody waits for an answer in them
+IDLE_SEQUENCES = 2  # conversations that stay in the context because they are too large for RAM
 
 
 class LlamaEngine:

@@ -20,7 +20,7 @@ from backtalk.engine import CANCELLED, Limits, Place
 from backtalk.engine.answer import Answer, LlamaStream
 from backtalk.engine.batch import Batch
 from backtalk.engine.metrics import Histogram, Metrics
-from backtalk.engine.pace import Pace, share_out
+from backtalk.engine.pace import Pace, cut, share_out
 from backtalk.engine.sequences import Sequences
 from backtalk.engine.vocabulary import Vocabulary
 from backtalk.engine.weights import LARGEST_BATCH
@@ -219,8 +219,9 @@ class Worker:
         """
         if self._writers:
             self._write()
-        for reader, share in share_out(self._readers, self._pace.slice):
-            self._read(reader, share)
+        amid_words = bool(self._writers)
+        for reader, share in share_out(self._readers, self._pace.slice(amid_words)):
+            self._read(reader, share, self._pace.tile(amid_words))
         self._metrics.steps += 1
 
     def _write(self) -> None:
@@ -241,18 +242,18 @@ class Worker:
             self._writers.remove(answer)
             self._end(answer, reason)
 
-    def _read(self, answer: Answer, share: int) -> None:
-        """Reads so many tokens of a prompt, tile by tile, and at its end draws the answer's first token."""
+    def _read(self, answer: Answer, share: int, tile: int) -> None:
+        """Reads so many tokens of a prompt, and at its end draws the answer's first token."""
         while share > 0:
-            tile = self._pace.tile
-            count = min(share, tile - len(answer.place.tokens) % tile)
-            if not self._read_tile(answer, count):
+            count = cut(len(answer.place.tokens), share, tile)
+            if not self._read_together(answer, count):
                 return
             share -= count
         if not answer.unread:
             self._begin_writing(answer)
 
-    def _read_tile(self, answer: Answer, count: int) -> bool:
+    def _read_together(self, answer: Answer, count: int) -> bool:
+        """So many tokens of a prompt in one call; False where it failed."""
         place = answer.place
         at = len(place.tokens)
         part = answer.tokens[at : at + count]

@@ -7,8 +7,8 @@
 A conversation has no number; it is known by its tokens. What is asked next begins with what was read and
 written before, so the longest common beginning is looked for among all sequences, busy ones included, and
 taken over cell by cell: nothing is computed or copied. An edit or another answer to the same question makes
-a branch beside the old one. Only the last few that nobody waits for stay in the context; the others move to
-RAM and come back as they were. The oldest of those is dropped when they take more than `idle_bytes`.
+a branch beside the old one. What nobody waits for moves to RAM and comes back as it was; the oldest is
+dropped when they take more than `idle_bytes`. Only where one alone takes more, the last few stay.
 """
 
 from __future__ import annotations  # llama_cpp names its handles for type checkers only
@@ -70,8 +70,8 @@ class Sequences:
     numbers: int
     idle_bytes: int
     idle_places: int = 2
-    """of conversations that nobody waits for; every cell in use costs time in every step, and moving a
-    conversation to RAM and back costs less than a token"""
+    """of conversations that are too large for RAM; no others stay: a cell in use costs time in every step,
+    and moving a conversation to RAM and back costs less than a token"""
     can_branch: bool = True
     """False for models whose memory is a running state: it goes on from its end and from nowhere else."""
     counts: Counts = field(default_factory=Counts)
@@ -118,9 +118,11 @@ class Sequences:
         place.used = next(self._clock)
         if not place.tokens:
             self._remove(place)
-        idle = sorted((other for other in self._places if not other.busy), key=lambda other: other.used)
-        for other in idle[: max(0, len(idle) - self.idle_places)]:
-            self._move_to_shelf(other)
+        idle = sorted((other for other in self._places if not other.busy), key=lambda other: -other.used)
+        too_large = [other for other in idle if self._state_bytes(other) > self.idle_bytes]
+        for other in idle:
+            if other not in too_large[: self.idle_places]:
+                self._move_to_shelf(other)
 
     def forget(self, place: Place) -> None:
         """What the sequence holds is not to be trusted any more."""
@@ -196,12 +198,15 @@ class Sequences:
 
     def _state(self, place: Place) -> ctypes.Array[ctypes.c_uint8] | None:
         """What llama.cpp computed for the sequence; None where it is more than all that may be kept."""
-        size = llama_cpp.llama_state_seq_get_size(self.context, place.number)
+        size = self._state_bytes(place)
         if size > self.idle_bytes:
             return None
         state = (ctypes.c_uint8 * size)()
         written = llama_cpp.llama_state_seq_get_data(self.context, state, size, place.number)
         return state if written else None
+
+    def _state_bytes(self, place: Place) -> int:
+        return int(llama_cpp.llama_state_seq_get_size(self.context, place.number))
 
     def _known_elsewhere(self, place: Place) -> int:
         """How many of its first tokens another sequence holds too, in the context or in RAM."""
