@@ -20,6 +20,8 @@ QUICK ?=
 HUB_PORT ?= 8765
 LLAMA_CPP ?=
 LLAMA_QUANTIZE ?=
+# One more than there are cores: a quarter of a test's time it waits for a process or a browser.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 BIN := .venv/bin
 
 .PHONY: run demo test setup test-unsloth setup-unsloth test-ray setup-ray lint docs bench hub soak image rehearse installed-app installed-test
@@ -31,7 +33,7 @@ demo: installed-test
 	@exec $(BIN)/backtalk demo
 
 test: lint
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses logical --dist loadgroup \
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup \
 		--no-loadscope-reorder -o tmp_path_retention_policy=failed
 
 setup: installed-test
