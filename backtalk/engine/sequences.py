@@ -209,10 +209,10 @@ class Sequences:
         return int(llama_cpp.llama_state_seq_get_size(self.context, place.number))
 
     def _known_elsewhere(self, place: Place) -> int:
-        """How many of its first tokens another sequence holds too, in the context or in RAM."""
+        """How many of its first tokens need not be read again without it: another sequence has them too."""
         others = [other.tokens for other in self._places if other is not place]
         others += [shelved.tokens for shelved in self._shelf.values()]
-        return max((common(tokens, place.tokens) for tokens in others), default=0)
+        return max((self._usable(tokens, place.tokens) for tokens in others), default=0)
 
     def _clear_shelf(self) -> None:
         while self.shelf_bytes > self.idle_bytes:

@@ -43,13 +43,13 @@ def test_the_same_questions_are_computed_the_same_way_whatever_was_asked_before_
     answers(engine, questions(30, 7))
     engine.surprise(engine.whole(asked[0]), "No.")
     assert answers(engine, asked) == first
-    read_tile, hurried = type(engine._worker)._read_tile, iter(range(10**6))
+    read, hurried = type(engine._worker)._read_together, iter(range(10**6))
 
     def uneven(worker: object, answer: object, count: int) -> bool:
         worker._pace.measured(64, 10.0 ** (next(hurried) % 3 - 2))  # type: ignore[attr-defined]
-        return read_tile(worker, answer, count)  # type: ignore[arg-type]
+        return read(worker, answer, count)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(type(engine._worker), "_read_tile", uneven)
+    monkeypatch.setattr(type(engine._worker), "_read_together", uneven)
     assert answers(engine, asked) == first
 
 

@@ -57,7 +57,8 @@ def test_a_running_state_goes_on_from_its_end_and_from_nowhere_else() -> None:
     with closing(load(MINI, context=512, limits=Limits(live=1))) as engine:
         assert isinstance(engine, LlamaEngine)
         engine._sequences.can_branch = False
-        whole = engine.prompt([{"role": "user", "content": "where is my order 4821?"}], 16).tokens
+        question = "where is my order 4821? and the other one, 4822, which i sent back in may?"
+        whole = engine.prompt([{"role": "user", "content": question}], 16).tokens
         cached = []
         for tokens in (whole, whole[:-4], whole, [*whole, *whole]):
             stream = engine.stream(Prompt(tokens, []), Sampling(temperature=0, max_tokens=1))
