@@ -18,9 +18,9 @@ def share_one_arena() -> None:
 
 
 def give_back_what_is_freed() -> None:
-    """By itself glibc soon keeps large blocks, and what a layer keeps for the way back lies between what it
-    needed for a moment: the gaps grow with every step. New blocks cost pages each time, which huge ones make
-    cheap.
+    """By itself glibc soon keeps large blocks, and what stays lies between what was needed for a moment: the
+    gaps grow with every step of a training, and with every swap of a chat's model. New blocks cost pages each
+    time, which huge ones make cheap.
     """
     _set(MMAP_THRESHOLD, GIVEN_BACK_FROM)
 

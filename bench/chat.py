@@ -46,7 +46,11 @@ class Chat:
         return log_of(self.home).read_text(errors="replace")
 
     def metrics(self) -> dict[str, float]:
-        return metrics_of(self.server.address)
+        """By name; labels are part of it."""
+        with urllib.request.urlopen(f"{self.server.address}/metrics", timeout=120) as answer:
+            lines = answer.read().decode().splitlines()
+        pairs = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
+        return {name: float(value) for name, _, value in pairs}
 
     def key(self) -> str:
         """Of the newest link in the terminal, which makes its first reader a maintainer."""
@@ -75,14 +79,6 @@ def running(
 def log_of(home: Path) -> Path:
     """Beside the state folder's own files."""
     return home / "chat.log"
-
-
-def metrics_of(address: str) -> dict[str, float]:
-    """What the server there counts itself, by name."""
-    with urllib.request.urlopen(f"{address}/metrics", timeout=120) as answer:
-        lines = answer.read().decode().splitlines()
-    pairs = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
-    return {name: float(value) for name, _, value in pairs}
 
 
 def promote(home: Path, file: Path, round: int) -> None:

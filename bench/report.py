@@ -70,9 +70,3 @@ def _first_value(path: str, name: str) -> str:
     except OSError:
         return ""
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
-
-
-def last_line(said: Path) -> dict[str, Any]:
-    """The JSON object at the end of what a benchmark printed."""
-    found: dict[str, Any] = json.loads(said.read_text(encoding="utf-8").splitlines()[-1])
-    return found

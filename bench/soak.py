@@ -30,6 +30,7 @@ from bench.report import Bound, bound
 from bench.visitor import question
 
 VISITORS, LEGS, WARM_UP = 12, 12, 3
+QUICK_ACTS, QUICK_LEGS = 72, 3
 ACTS = {"ask": 45, "fresh": 10, "edit": 12, "again": 10, "stop": 12, "hang up": 11}  # of a hundred
 TOKENS = (16, 60)  # of an answer, at most
 WITHOUT_HISTORY = 0.2  # of the questions
@@ -133,8 +134,10 @@ class Guest:
         self._messages += [asked, answer]
 
 
-def measure(setting: Setting, acts: int) -> list[Bound]:
-    """`acts` in all, by VISITORS visitors."""
+def measure(setting: Setting, acts: int, quick: bool) -> list[Bound]:
+    """`acts` in all, by VISITORS visitors; with `quick` a few, which say nothing of the memory."""
+    acts, legs = (QUICK_ACTS, QUICK_LEGS) if quick else (acts, LEGS)
+    times = max(1, acts // legs // VISITORS)
     seen, samples, swaps = Seen(), list[float](), 0
     with tempfile.TemporaryDirectory(prefix="backtalk-soak-") as folder:
         home = Path(folder)
@@ -143,24 +146,33 @@ def measure(setting: Setting, acts: int) -> list[Bound]:
         words = ("--context", str(min(setting.context, CONTEXT)), "--threads", str(setting.threads))
         with running(home, *words, "--metrics", model="promoted") as chat:
             guests = [Guest(chat.server, number, seen) for number in range(VISITORS)]
-            for leg in range(1, LEGS + 1):
-                swaps += _leg(home, files[leg % 2], leg, guests, max(1, acts // LEGS // VISITORS))
+            for leg in range(1, legs + 1):
+                swaps += _leg(home, files[leg % 2], leg, guests, times)
                 samples.append(_quiet_bytes(chat))
             left, _ = _at_work(chat)
             filled = _filled(chat)
             log = chat.log()
     _tell(seen, samples)
-    first, last = (statistics.median(some) for some in (samples[WARM_UP:][:COMPARED], samples[-COMPARED:]))
     return [
-        bound("soak: acts", sum(seen.acts.values()), at_least=acts // LEGS // VISITORS * LEGS * VISITORS),
-        bound("soak: swaps while answers were written", swaps, at_least=LEGS),
-        bound("soak: growth of memory, share", last / first - 1, at_most=GROWTH),
+        bound("soak: acts", sum(seen.acts.values()), at_least=times * legs * VISITORS),
+        bound("soak: swaps while answers were written", swaps, at_least=legs),
+        bound(
+            "soak: growth of memory, share",
+            None if quick else _growth(samples),
+            at_most=GROWTH,
+            why="--quick" if quick else "",
+        ),
         bound("soak: answers still in the making or in line", left, at_most=0),
         bound("soak: sequences that answer at once afterwards", filled, at_least=Limits.live),
         bound("soak: answers with another's secret word", seen.mixed, at_most=0),
         bound("soak: errors", sum(seen.errors.values()), at_most=0),
         bound("soak: tracebacks in the server's log", log.count("Traceback"), at_most=0),
     ]
+
+
+def _growth(samples: Sequence[float]) -> float:
+    first, last = samples[WARM_UP:][:COMPARED], samples[-COMPARED:]
+    return statistics.median(last) / statistics.median(first) - 1
 
 
 def _tell(seen: Seen, samples: Sequence[float]) -> None:

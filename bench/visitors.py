@@ -28,7 +28,7 @@ from bench import exactness, long_prompt, soak
 from bench.bare import alone
 from bench.growth import draw
 from bench.peers import LLAMA_SERVER, LOCKED, OURS, PYTHON_SERVER, Served, Setting, serving
-from bench.report import Bound, bound, last_line, report
+from bench.report import Bound, bound, report
 from bench.visitor import Plan, Turn, Visitor
 
 PARTS = ("alone", "load", "long", "exact", "soak")
@@ -78,14 +78,13 @@ def main() -> int:
         more["load"] = [asdict(load) for load in loads]
         bounds += _load_bounds(loads)
         if args.picture:
-            drawn = [Load(**one) for file in args.earlier for one in last_line(file)["load"]] + loads
-            draw(_growth(drawn), args.picture, "Follow-up questions: seconds to the first token, median")
+            draw(_growth(loads), args.picture, "Follow-up questions: seconds to the first token, median")
     if "long" in parts:
         bounds += long_prompt.measure(setting)
     if "exact" in parts:
         bounds += exactness.measure(setting, prompts=10 if args.quick else 100)
     if "soak" in parts:
-        bounds += soak.measure(setting, acts=240 if args.quick else args.soak_acts)
+        bounds += soak.measure(setting, args.soak_acts, args.quick)
     report("visitors", bounds, model=args.model.name, **more)
     return 0 if all(entry.holds is not False for entry in bounds) else 1
 
@@ -261,14 +260,6 @@ def _words() -> argparse.Namespace:
         "--python-path", default="", metavar="DIR", help="what llama_cpp.server needs besides"
     )
     parser.add_argument("--picture", type=Path, metavar="SVG", help="how waiting grows with the visitors")
-    parser.add_argument(
-        "--earlier",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="what earlier runs printed, drawn too",
-    )
     parser.add_argument("--log", type=Path, help="where the servers' own words go")
     args = parser.parse_args()
     args.threads = args.threads or (1 if args.model.stat().st_size < ONE_THREAD_BYTES else usable_cores())
