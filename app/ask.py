@@ -12,7 +12,7 @@ from types import FrameType
 
 from app.desk.answering import describe
 from app.desk.conversation import LONGEST_MESSAGE, Controls, checked_text
-from backtalk.engine import Stream, load
+from backtalk.engine import Limits, Stream, load
 from backtalk.errors import WordsError
 from backtalk.models import resolve
 from backtalk.verb import Parser, report_json
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
 def ask(question: str, ref: str, controls: Controls, as_json: bool) -> int:
     """Streams one answer to stdout; with `as_json` the last line tells what was sent and how it ended."""
     system = [{"role": "system", "content": controls.system_prompt}] if controls.system_prompt else []
-    with closing(load(resolve(ref))) as engine:
+    with closing(load(resolve(ref), limits=Limits(live=1))) as engine:
         prompt = engine.prompt([*system, {"role": "user", "content": question}], controls.max_tokens)
         sampling = controls.sampling(controls.seed if controls.seed >= 0 else secrets.randbelow(2**31))
         stream = engine.stream(prompt, sampling)

@@ -1,7 +1,7 @@
 """The memory that this process may still take: the machine's, or less where its container has a limit.
 
 free_bytes()                                  what can be had now without pushing anything out
-serving_bytes(path, context=8192)             what a model takes while it answers: weights, cache, workspace
+serving_bytes(path, context=8192, live=8)     what a model takes while it answers: weights, caches, workspace
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from backtalk.gguf_check import head
 MEMORY = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 CACHE_BYTES = 2  # of one number in the cache, F16
-SLICE_TOKENS = 512  # tokens of a prompt whose logits and intermediate values are held at once
+SLICE_TOKENS = 128  # of a prompt: their logits, or what each head gives each of them of the context, at once
 WORK_BYTES = 64 * 2**20  # everything of the engine that does not grow with the model
 
 
@@ -22,8 +22,10 @@ def free_bytes() -> int | None:
     return min(known, default=None)
 
 
-def serving_bytes(path: Path, context: int) -> int:
-    """An estimate from the head of a GGUF; a little too high rather than too low. Raises ModelError."""
+def serving_bytes(path: Path, context: int, live: int = 1) -> int:
+    """Of `live` conversations of so many tokens each, from the head of a GGUF; a little too high rather than
+    too low. Raises ModelError.
+    """
     values = head(path)
     known = {key.partition(".")[2]: value for key, value in values.items()}
     tokens = min(context, _whole(known.get("context_length")) or context)
@@ -31,9 +33,9 @@ def serving_bytes(path: Path, context: int) -> int:
     width = _whole(known.get("embedding_length"))
     of_a_head = _whole(known.get("attention.key_length")) or width // heads
     narrow = _whole(known.get("attention.head_count_kv")) or heads
-    cache = 2 * CACHE_BYTES * tokens * _whole(known.get("block_count")) * narrow * of_a_head
+    cache = 2 * CACHE_BYTES * live * tokens * _whole(known.get("block_count")) * narrow * of_a_head
     vocabulary = getattr(values.get("tokenizer.ggml.tokens"), "length", 0)
-    work = 4 * SLICE_TOKENS * (vocabulary + 8 * width) + WORK_BYTES
+    work = 4 * SLICE_TOKENS * (max(vocabulary, heads * tokens) + 8 * width) + WORK_BYTES
     return path.stat().st_size + cache + work
 
 

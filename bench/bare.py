@@ -1,4 +1,4 @@
-"""llama.cpp with nothing around it: one sequence, whole batches. The engine is measured and checked by it."""
+"""llama.cpp with nothing around it: one sequence, its own settings. The engine is measured by it."""
 
 import ctypes
 import random
@@ -11,6 +11,7 @@ from pathlib import Path
 import llama_cpp
 
 from backtalk.engine import Engine, Limits, Sampling, load
+from backtalk.engine.pace import cut
 from backtalk.models import Model
 from backtalk.prompt import Prompt
 from bench.peers import Setting
@@ -21,27 +22,33 @@ BATCH = 512
 
 
 class Bare:
-    """A context of its own on the file. Closed by `close`."""
+    """A context of its own on the file. Closed by `close`.
 
-    def __init__(self, path: Path, context: int, threads: int):
+    llama.cpp's own settings and whole batches; `as_engine` without flash attention and in the engine's calls.
+    """
+
+    def __init__(self, path: Path, context: int, threads: int, as_engine: bool = False):
         self._model = llama_cpp.llama_model_load_from_file(
             str(path).encode(), llama_cpp.llama_model_default_params()
         )
         parameters = llama_cpp.llama_context_default_params()
         parameters.n_ctx, parameters.n_batch, parameters.n_ubatch = context, BATCH, BATCH
         parameters.n_threads = parameters.n_threads_batch = threads
+        if as_engine:
+            parameters.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._context = llama_cpp.llama_init_from_model(self._model, parameters)
         self.vocabulary = llama_cpp.llama_model_get_vocab(self._model)
         self.tokens = llama_cpp.llama_vocab_n_tokens(self.vocabulary)
-        self.batch = BATCH
-        """Tokens that are read in one call."""
+        self._cut = cut if as_engine else lambda tokens: BATCH
 
     def read(self, prompt: Sequence[int]) -> float:
         """Reads a prompt into the empty context: seconds."""
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), True)
         began = time.perf_counter()
-        for start in range(0, len(prompt), self.batch):
-            part = prompt[start : start + self.batch]
+        at = 0
+        while at < len(prompt):
+            part = prompt[at : at + self._cut(len(prompt) - at)]
+            at += len(part)
             array = (llama_cpp.llama_token * len(part))(*part)
             llama_cpp.llama_decode(self._context, llama_cpp.llama_batch_get_one(array, len(part)))
         llama_cpp.llama_synchronize(self._context)

@@ -6,10 +6,9 @@ from contextlib import closing
 
 from backtalk.engine import Engine, Limits, Sampling, load
 from backtalk.engine.llama import LlamaEngine
-from backtalk.engine.pace import TILES
 from backtalk.models import Model
 from backtalk.prompt import Prompt
-from bench.bare import BATCH, Bare
+from bench.bare import Bare
 from bench.peers import Setting
 from bench.report import Bound, bound
 from bench.visitor import question
@@ -25,27 +24,24 @@ Answer = Sequence[tuple[int, float]]
 def measure(setting: Setting, prompts: int) -> list[Bound]:
     """The share of answers that are the bare loop's; where one is not, how close the two tokens were.
 
-    The bare loop reads prompts in the engine's tiles, and once more in whole batches: llama.cpp itself rounds
-    by how many tokens a call holds, and random weights make much of it.
+    The bare loop computes as the engine does, and once more by llama.cpp's own settings, with flash attention
+    and whole batches: llama.cpp itself rounds by them, and random weights make much of it.
     """
     model = Model(setting.file.stem, setting.file, "")
     chance = random.Random(6)
-    with (
-        closing(load(model, setting.context, setting.threads, Limits(live=TOGETHER))) as engine,
-        closing(Bare(setting.file, setting.context, setting.threads)) as bare,
-    ):
+    with closing(load(model, setting.context, setting.threads, Limits(live=TOGETHER))) as engine:
         chats = [[{"role": "user", "content": question(chance)}] for _ in range(prompts)]
         asked = [engine.prompt(chat, ANSWER) for chat in chats]
         alone = [_answers(engine, [prompt])[0] for prompt in asked]
         groups = [asked[at : at + TOGETHER] for at in range(0, prompts, TOGETHER)]
         amid = [text for group in groups for text in _answers(engine, group)]
         bounds = []
-        for cut, batch in (("in tiles", TILES[0]), ("in whole batches", BATCH)):
-            bare.batch = batch
-            wanted = [list(bare.greedy(prompt.tokens, ANSWER)) for prompt in asked]
+        for settings, as_engine in (("the engine's settings", True), ("its own settings", False)):
+            with closing(Bare(setting.file, setting.context, setting.threads, as_engine)) as bare:
+                wanted = [list(bare.greedy(prompt.tokens, ANSWER)) for prompt in asked]
             for name, found in (("alone", alone), ("amid seven others", amid)):
-                share = _share(engine, found, wanted, f"{name}, read {cut}")
-                bounds.append(bound(f"greedy answers that are the bare loop's, {name}, read {cut}", share,
+                share = _share(engine, found, wanted, f"{name}, by {settings}")
+                bounds.append(bound(f"greedy answers that are the bare loop's by {settings}, {name}", share,
                                     at_least=1.0, why=WHY))  # fmt: skip
     return bounds
 

@@ -138,7 +138,7 @@ class Follower:
             self._tell_once(
                 ("crowded", model),
                 f"{_called(model)} would take {_mebibytes(of_all)} for {Limits.live} conversations at once, "
-                f"and {_mebibytes(free)} are free: fewer are answered side by side, and longer ones wait.",
+                f"and {_mebibytes(free)} are free: fewer are answered side by side.",
             )
 
     def _is_answering(self, said: Said) -> bool:
@@ -173,13 +173,7 @@ class Follower:
 
 def needs(model: Model, context: int) -> tuple[int, int]:
     """Bytes that an engine takes for one conversation, its least, and for as many as it answers at once."""
-    from backtalk.engine.weights import MOST_CELLS
-
-    empty, of_one = serving_bytes(model.path, 0), serving_bytes(model.path, context)
-    of_token = serving_bytes(model.path, 1) - empty
-    longest = (of_one - empty) // of_token if of_token else 0
-    cells = max(longest, min(Limits.live * longest, MOST_CELLS))
-    return of_one, empty + cells * of_token
+    return serving_bytes(model.path, context), serving_bytes(model.path, context, Limits.live)
 
 
 def warm_up(engine: Engine) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations  # llama_cpp names its handles for type check
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import llama_cpp
 
@@ -26,8 +27,8 @@ from backtalk.engine.vocabulary import Vocabulary, metadata
 from backtalk.engine.weights import (
     LARGEST_BATCH,
     ONE_THREAD_BYTES,
-    fitting_cells,
     fitting_context,
+    fitting_live,
     fitting_threads,
     keeps_a_running_state,
     load_weights,
@@ -42,7 +43,6 @@ __all__ = ["ANSWER_SHARE", "LARGEST_BATCH", "ONE_THREAD_BYTES", "LlamaEngine"]
 
 ANSWER_SHARE = 4  # an answer may reserve at most 1/4 of the context, so that a question always has room
 IDLE_SHARE = 4  # idle conversations get at most 1/4 of the memory that is free once the model is loaded
-IDLE_SEQUENCES = 2  # conversations that stay in the context because they are too large for RAM
 
 
 class LlamaEngine:
@@ -53,11 +53,10 @@ class LlamaEngine:
     def __init__(self, model: Model, context: int, threads: int, limits: Limits, pace: Pace | None = None):
         self._model = model
         self._context_tokens = fitting_context(model, context)
-        cells = fitting_cells(model, self._context_tokens, limits.live)
+        limits = replace(limits, live=fitting_live(model, self._context_tokens, limits.live))
         self._handle = load_weights(model)
         self.threads = threads or fitting_threads(self._handle)
-        numbers = limits.live + IDLE_SEQUENCES
-        self._context = new_context(self._handle, model, cells, numbers, self.threads)
+        self._context = new_context(self._handle, model, self._context_tokens, limits.live, self.threads)
         self._vocabulary = Vocabulary(self._handle)
         source = metadata(self._handle, "tokenizer.chat_template")
         if not source:
@@ -76,10 +75,8 @@ class LlamaEngine:
         idle_bytes = limits.idle_bytes if free is None else min(limits.idle_bytes, free // IDLE_SHARE)
         self._sequences = Sequences(
             self._context,
-            cells,
-            numbers,
+            limits.live,
             idle_bytes,
-            IDLE_SEQUENCES,
             can_branch=not keeps_a_running_state(self._handle),
         )
         self._worker = Worker(

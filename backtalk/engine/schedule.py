@@ -43,7 +43,7 @@ class Worker:
     ):
         self._context, self._vocabulary, self._sequences = context, vocabulary, sequences
         self._longest, self._limits = longest, limits
-        self._batch = Batch(LARGEST_BATCH, sequences.numbers)
+        self._batch = Batch(max(LARGEST_BATCH, sequences.numbers), sequences.numbers)
         self._pace = pace
         self._arrivals: SimpleQueue[Sequence[LlamaStream]] = SimpleQueue()  # nobody: close
         self._waiting: list[LlamaStream] = []
@@ -159,10 +159,6 @@ class Worker:
                 break
             if stream.visitor and answering[stream.visitor] >= self._limits.per_visitor:
                 continue
-            prompt = stream.prompt.tokens
-            room = min(stream.sampling.max_tokens, self._longest - len(prompt))
-            if not self._sequences.fits(len(prompt) + room):
-                break  # who is first in line is not overtaken for ever by shorter ones
             self._waiting.remove(stream)
             stream.begun.set()
             if stream.cancelled.is_set():  # in the meantime
@@ -171,16 +167,17 @@ class Worker:
                 continue
             answering[stream.visitor] += 1
             try:
-                self._open(stream, room)
+                self._open(stream)
             except Exception as fault:
                 self._leave(stream, ERROR)
                 stream.end(fault)
         for number, stream in enumerate(self._waiting, start=1):
             stream.place = Place(number, self._wait(number))
 
-    def _open(self, stream: LlamaStream, room: int) -> None:
+    def _open(self, stream: LlamaStream) -> None:
         prompt = stream.prompt.tokens
-        place = self._sequences.open(prompt, room)
+        room = min(stream.sampling.max_tokens, self._longest - len(prompt))
+        place = self._sequences.open(prompt)
         stream.place = None
         now = time.perf_counter()
         due = self._pace.due(len(prompt) - len(place.tokens), stream.asked_at)
@@ -214,17 +211,17 @@ class Worker:
     def _step(self) -> None:
         """A token of every answer, then a slice of what is to be read.
 
-        Each prompt is read in a call of its own: llama.cpp skips what others hold only where all tokens of a
-        tile are one conversation's, and is twice as slow otherwise.
+        Each prompt is read in a call of its own: llama.cpp takes as many tokens of each sequence together.
         """
         if self._writers:
             self._write()
-        amid_words = bool(self._writers)
-        for reader, share in share_out(self._readers, self._pace.slice(amid_words)):
-            self._read(reader, share, self._pace.tile(amid_words))
+        for reader, share in share_out(self._readers, self._pace.slice(amid_words=bool(self._writers))):
+            self._read(reader, share)
         self._metrics.steps += 1
 
     def _write(self) -> None:
+        self._sequences.close_up([answer.place for answer in self._writers])
+        self._writers.sort(key=lambda answer: answer.place.number)
         self._batch.clear()
         for answer in self._writers:
             place = answer.place
@@ -242,10 +239,10 @@ class Worker:
             self._writers.remove(answer)
             self._end(answer, reason)
 
-    def _read(self, answer: Answer, share: int, tile: int) -> None:
+    def _read(self, answer: Answer, share: int) -> None:
         """Reads so many tokens of a prompt, and at its end draws the answer's first token."""
         while share > 0:
-            count = cut(len(answer.place.tokens), share, tile)
+            count = cut(share)
             if not self._read_together(answer, count):
                 return
             share -= count
@@ -263,7 +260,6 @@ class Worker:
         if not self._computed([answer]):
             return False
         place.tokens.extend(part)
-        place.reserved -= count
         self._metrics.read += count
         self._pace.measured(count, time.perf_counter() - began)
         return True

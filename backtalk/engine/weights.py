@@ -9,13 +9,12 @@ import llama_cpp
 from backtalk.engine.machine import usable_cores
 from backtalk.errors import ModelError
 from backtalk.gguf_check import check, head
-from backtalk.memory import free_bytes, serving_bytes
+from backtalk.memory import SLICE_TOKENS, free_bytes, serving_bytes
 from backtalk.models import Model
 
-LARGEST_BATCH = 512  # tokens of one step
+LARGEST_BATCH = SLICE_TOKENS  # tokens of one call: more are not read faster, and take more memory
 ONE_THREAD_BYTES = 64 * 2**20
 """Of a model: below this, waiting for the other thread takes longer than its half of the work."""
-MOST_CELLS = 16_384  # tokens that all conversations may hold in the context together, where one needs less
 MB = 2**20
 
 
@@ -45,24 +44,22 @@ def fitting_context(model: Model, context: int) -> int:
     return min(context, trained) if isinstance(trained, int) and trained > 0 else context
 
 
-def fitting_cells(model: Model, context: int, live: int) -> int:
-    """Tokens that the conversations share: as many as `live` whole contexts, less where those would not fit.
+def fitting_live(model: Model, context: int, live: int) -> int:
+    """How many can be answered at once: `live`, or fewer where so many whole contexts would not fit.
 
     Raises ModelError, before anything is loaded, when not even one conversation fits this machine's memory.
     """
-    one, two = (serving_bytes(model.path, tokens) for tokens in (1, 2))
-    a_token = two - one
-    wanted = max(context, min(live * context, MOST_CELLS))
     free = free_bytes()
-    if free is None or one + wanted * a_token <= free:
-        return wanted
-    needed = one + context * a_token
+    if free is None:
+        return live
+    needed = serving_bytes(model.path, context)
     if needed > free:
         raise ModelError(
             f"{model.name} needs {needed / MB:,.0f} MB of memory with a context of "
             f"{context:,} tokens, and {free / MB:,.0f} MB are free. Start with a smaller --context or model."
         ).called("no_memory", model=model.name, needed=round(needed / MB), free=round(free / MB))
-    return context + (free - needed) // a_token
+    each = serving_bytes(model.path, context, live=2) - needed
+    return min(live, 1 + (free - needed) // max(1, each))
 
 
 def keeps_a_running_state(handle: llama_cpp.llama_model_p) -> bool:
@@ -71,17 +68,22 @@ def keeps_a_running_state(handle: llama_cpp.llama_model_p) -> bool:
 
 
 def new_context(
-    handle: llama_cpp.llama_model_p, model: Model, cells: int, sequences: int, threads: int
+    handle: llama_cpp.llama_model_p, model: Model, tokens: int, sequences: int, threads: int
 ) -> llama_cpp.llama_context_p:
-    """One context for all: `cells` tokens in one buffer, so that what conversations share is kept once."""
+    """One context for all, with a cache of `tokens` for each sequence.
+
+    A buffer of its own for each, and no flash attention: on a CPU that is slow in calls of fewer than 64
+    tokens, and without it one buffer for all would have everybody's tokens computed for everybody.
+    """
     parameters = llama_cpp.llama_context_default_params()
-    parameters.n_ctx, parameters.n_seq_max, parameters.kv_unified = cells, sequences, True
-    parameters.n_batch = parameters.n_ubatch = LARGEST_BATCH
+    parameters.n_ctx, parameters.n_seq_max, parameters.kv_unified = tokens * sequences, sequences, False
+    parameters.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    parameters.n_batch, parameters.n_ubatch = max(LARGEST_BATCH, sequences), LARGEST_BATCH
     parameters.n_threads = parameters.n_threads_batch = threads
     context = llama_cpp.llama_init_from_model(handle, parameters)
     if not context:
         raise ModelError(
-            f"There is not enough memory for {model.name} with a context of {cells:,} tokens. "
+            f"There is not enough memory for {model.name} with a context of {tokens:,} tokens. "
             "Start with a smaller --context."
         )
     return context

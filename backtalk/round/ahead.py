@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
+from backtalk.engine import Limits
 from backtalk.memory import free_bytes, serving_bytes
 from backtalk.round.acts import Round, measured_as, sets_of_gate
 from backtalk.round.child import run_verb
@@ -57,4 +58,4 @@ def _asking(work: Round, enough: Event) -> Thread | None:
 
 def _has_room(model: Path) -> bool:
     free = free_bytes()
-    return free is None or PART * serving_bytes(model, CONTEXT) < free
+    return free is None or PART * serving_bytes(model, CONTEXT, Limits.live) < free

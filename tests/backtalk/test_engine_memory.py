@@ -11,7 +11,7 @@ import pytest
 from backtalk.engine import Limits, Sampling, load, weights
 from backtalk.engine.llama import LlamaEngine
 from backtalk.engine.sequences import common
-from backtalk.engine.weights import fitting_cells, fitting_context
+from backtalk.engine.weights import fitting_context, fitting_live
 from backtalk.errors import ContextError, ModelError
 from backtalk.memory import serving_bytes
 from backtalk.models import resolve
@@ -27,13 +27,16 @@ def test_too_little_memory_is_one_sentence_before_loading(monkeypatch: pytest.Mo
         load(MINI)
 
 
-def test_with_less_memory_the_conversations_share_less_and_each_keeps_its_context(
+def test_with_less_memory_fewer_are_answered_at_once_and_each_keeps_its_context(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plenty = fitting_cells(MINI, 512, live=8)
-    monkeypatch.setattr(weights, "free_bytes", lambda: serving_bytes(MINI.path, 1000))
-    scarce = fitting_cells(MINI, 512, live=8)
-    assert 512 <= scarce <= 1000 < plenty == 8 * 512
+    plenty = fitting_live(MINI, 512, live=8)
+    monkeypatch.setattr(weights, "free_bytes", lambda: serving_bytes(MINI.path, 512, live=3))
+    assert (fitting_live(MINI, 512, live=8), plenty) == (3, 8)
+    with closing(load(MINI, context=512)) as engine:
+        questions = [engine.prompt([{"role": "user", "content": f"hello {n}"}], 4) for n in range(5)]
+        streams = [engine.stream(prompt, Sampling(max_tokens=4)) for prompt in questions]
+        assert all("".join(stream) for stream in streams)
 
 
 def test_a_context_is_never_longer_than_the_model_was_trained_on() -> None:

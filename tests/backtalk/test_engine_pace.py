@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from backtalk.engine.pace import READ_SECONDS, TILES, TILES_ALONE, Pace, cut, share_out
+from backtalk.engine.pace import GRAIN, READ_SECONDS, WORTH_READING, Pace, cut, share_out
 from backtalk.engine.weights import LARGEST_BATCH
 
 
@@ -22,49 +22,59 @@ class Prompt:
 def test_a_slice_takes_as_long_as_it_may_and_not_longer(speed: float) -> None:
     pace = Pace()
     for _ in range(12):
-        pace.measured(TILES[0], TILES[0] / speed)
+        pace.measured(WORTH_READING, WORTH_READING / speed)
     assert 0.5 * READ_SECONDS < pace.slice(amid_words=True) / speed <= READ_SECONDS
 
 
-def test_a_slice_is_whole_tiles_and_tiles_shrink_only_where_reading_is_slow() -> None:
-    tiles = []
-    for speed in (5000.0, 145.0, 60.0, 30.0, 2.0):
-        pace = Pace()
-        pace.measured(64, 64 / speed)
-        tile = pace.tile(amid_words=True)
-        assert pace.slice(amid_words=True) % tile == 0 < pace.slice(amid_words=True)
-        tiles.append(tile)
-    assert tiles == [64, 64, 32, 16, 16]
+@pytest.mark.parametrize(
+    ("speed", "tokens"), [(5000.0, 496), (145.0, 64), (60.0, 24), (30.0, 8), (2.0, 8)], ids=str
+)
+def test_where_reading_is_slow_a_slice_is_fewer_grains_and_one_at_least(speed: float, tokens: int) -> None:
+    pace = Pace()
+    pace.measured(64, 64 / speed)
+    assert pace.slice(amid_words=True) == tokens
+    assert tokens % GRAIN == 0
+
+
+def test_a_slice_grows_again_with_the_speed() -> None:
+    pace = Pace()
+    slices = []
+    for speed in (2.0, *[145.0] * 12):
+        read = slices[-1] if slices else WORTH_READING
+        pace.measured(read, read / speed)
+        slices.append(pace.slice(amid_words=True))
+    assert slices == sorted(slices)
+    assert (slices[0], slices[-1]) == (GRAIN, WORTH_READING)
 
 
 @pytest.mark.parametrize("speed", [5000.0, 145.0, 2.0])
-def test_tiles_stay_whole_and_a_step_reads_several_where_no_words_stand_still(speed: float) -> None:
+def test_where_no_words_stand_still_a_whole_call_is_read(speed: float) -> None:
     pace = Pace()
     pace.measured(64, 64 / speed)
-    assert pace.tile(amid_words=False) == TILES[0]
-    assert pace.slice(amid_words=False) >= TILES_ALONE * TILES[0]
+    assert pace.slice(amid_words=False) >= LARGEST_BATCH
 
 
-def test_calls_end_where_tiles_end_and_the_rest_of_a_prompt_is_a_call_of_its_own() -> None:
-    at, calls, tokens = 70, list[int](), 1000
+def test_calls_hold_whole_grains_and_the_rest_of_a_prompt_is_a_call_of_its_own() -> None:
+    calls, tokens = list[int](), 2 * LARGEST_BATCH + 2 * GRAIN + 3
     while tokens:
-        calls.append(cut(at, tokens, 64))
-        at, tokens = at + calls[-1], tokens - calls[-1]
-    assert calls == [58, LARGEST_BATCH, 384, 46]
+        calls.append(cut(tokens))
+        tokens -= calls[-1]
+    assert calls == [LARGEST_BATCH, LARGEST_BATCH, 2 * GRAIN, 3]
 
 
 def test_the_last_tokens_of_a_prompt_say_nothing_about_the_speed() -> None:
     pace = Pace()
     pace.measured(64, 0.1)
     before = pace.seconds_a_token
-    pace.measured(TILES[-1] - 1, 10.0)
+    pace.measured(GRAIN - 1, 10.0)
     assert pace.seconds_a_token == before
 
 
 def test_what_is_due_first_is_read_first_and_the_rest_of_the_slice_goes_to_the_next() -> None:
     late, soon = Prompt(500, due=9.0), Prompt(30, due=2.0)
-    assert share_out([late, soon], 100) == [(soon, 30), (late, 70)]
-    assert share_out([late, soon], 20) == [(soon, 20)]
+    assert share_out([late, soon], 100) == [(soon, 30), (late, 64)]
+    assert share_out([late, soon], 24) == [(soon, 24)]
+    assert share_out([late, soon], 32) == [(soon, 30)]
 
 
 def test_a_long_prompt_is_not_overtaken_for_ever() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from backtalk.engine import CANCELLED, FULL, LATE, Engine, Limits, Sampling, Stream, load, pace
 from backtalk.engine.prometheus import as_text
-from backtalk.engine.sequences import Sequences
+from backtalk.engine.schedule import Worker
 from backtalk.errors import BusyError
 from backtalk.models import resolve
 
@@ -126,7 +126,7 @@ def test_without_memory_for_idle_conversations_they_are_read_again() -> None:
 
 
 def test_words_go_on_while_a_long_prompt_is_read(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "READ_SECONDS", 0.0)  # a tile in each step, however fast this machine is
+    monkeypatch.setattr(pace, "READ_SECONDS", 0.0)  # however fast this machine is
     writing = ask(engine, say("hello"), ENDLESS)
     pieces = iter(writing)
     next(pieces)
@@ -137,8 +137,8 @@ def test_words_go_on_while_a_long_prompt_is_read(engine: Engine, monkeypatch: py
     writing.cancel()
     list(pieces)
     assert after.read - before.read > 1400
-    assert after.steps - before.steps >= 1400 // pace.TILES[0]
-    assert after.written - before.written >= 1400 // pace.TILES[0]
+    assert after.steps - before.steps >= 1400 // pace.WORTH_READING
+    assert after.written - before.written >= 1400 // pace.WORTH_READING
 
 
 def test_who_cancels_leaves_the_others_alone(engine: Engine) -> None:
@@ -222,10 +222,10 @@ def test_who_waits_too_long_is_told(engine: Engine) -> None:
 def test_a_fault_while_nobody_is_answered_reaches_those_who_wait(
     small: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: Sequences, tokens: int) -> bool:
+    def fail(self: Worker) -> None:
         raise RuntimeError("no room was found")
 
-    monkeypatch.setattr(Sequences, "fits", fail)
+    monkeypatch.setattr(Worker, "_send_away", fail)
     streams = [ask(small, say(question)) for question in QUESTIONS[:3]]
     for stream in streams:
         with pytest.raises(RuntimeError, match="no room was found"):
@@ -264,7 +264,6 @@ def test_random_turns_edits_and_cancels_leak_nothing(small: Engine) -> None:
     assert (metrics.active, metrics.queued) == (0, 0)
     sequences = small._sequences  # type: ignore[attr-defined]
     assert len(sequences._free) + len(sequences._places) == sequences.numbers
-    assert sequences.used_cells <= sequences.cells
 
 
 def test_the_numbers_are_there_for_prometheus(engine: Engine) -> None:
