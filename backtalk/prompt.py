@@ -38,17 +38,24 @@ class Template:
     """A chat template and the control tokens that it may write.
 
     `controls` maps the text of each control token to its id; `tokenize` turns plain text into ids and never
-    yields a control token.
+    yields a control token. `known` may tell the ids of a text that stands after others, where they are other
+    ones than `tokenize` makes of it; else it tells none.
     """
 
     def __init__(
-        self, source: str, controls: Mapping[str, int], tokenize: Callable[[str], list[int]], **names: str
+        self,
+        source: str,
+        controls: Mapping[str, int],
+        tokenize: Callable[[str], list[int]],
+        bos_token: str = "",
+        eos_token: str = "",
+        known: Callable[[Sequence[int], str], Sequence[int]] = lambda before, text: (),
     ):
         from jinja2 import TemplateError
 
         self._controls = controls
-        self._tokenize = tokenize
-        self._names = names  # bos_token, eos_token: what templates call them
+        self._tokenize, self._known = tokenize, known
+        self._names = {"bos_token": bos_token, "eos_token": eos_token}  # what templates call them
         longest_first = sorted((name for name in controls if name), key=len, reverse=True)
         self._border = (
             re.compile("(" + "|".join(map(re.escape, longest_first)) + ")") if longest_first else None
@@ -89,7 +96,8 @@ class Template:
             if control is not None:
                 ids.append(control)
             elif piece:
-                ids.extend(self._tokenize(piece.translate(show)))
+                shown = piece.translate(show)
+                ids.extend(self._known(ids, shown) or self._tokenize(shown))
         return ids
 
     def _guards(self, contents: Iterable[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from backtalk.engine.sampler import new_sampler
 from backtalk.engine.sequences import Place as SequencePlace
 from backtalk.engine.spelling import Spelling
 from backtalk.engine.vocabulary import Vocabulary
+from backtalk.engine.written import Written
 from backtalk.prompt import Prompt
 
 GATHER_SECONDS = 0.015
@@ -22,8 +23,8 @@ GATHER_SECONDS = 0.015
 class LlamaStream(Reading):
     """See backtalk.engine.Stream."""
 
-    def __init__(self, prompt: Prompt, sampling: Sampling, visitor: str = ""):
-        self.prompt, self.sampling, self.visitor = prompt, sampling, visitor
+    def __init__(self, prompt: Prompt, sampling: Sampling, visitor: str = "", written: Written | None = None):
+        self.prompt, self.sampling, self.visitor, self.written = prompt, sampling, visitor, written
         self.begun, self.cancelled = Event(), Event()
         self.asked_at = time.perf_counter()
         self.place: Place | None = None
@@ -56,6 +57,7 @@ class Answer:
         until: float,
     ):
         self.stream, self.place, self.due = stream, place, due
+        self.began_at = time.perf_counter()
         self.tokens = stream.prompt.tokens
         self.cached = len(place.tokens)
         self.token = -1
@@ -66,7 +68,7 @@ class Answer:
         self._vocabulary, self._room, self._until = vocabulary, room, until
         self._spelling = Spelling(stream.sampling.stop)
         self._gathered = ""
-        self._written = 0
+        self._written: list[int] = []
         self._first_at = self._last_at = self._handed_at = 0.0
 
     @property
@@ -88,21 +90,21 @@ class Answer:
         """Takes the next token from the step's logits; why the answer is over, else an empty string."""
         if not self._first_at:
             self._first_at = self._handed_at = now
-        if self._written >= self._room:  # nothing may be written at all
+        if self._room <= 0:  # nothing may be written at all
             return FULL
         token = llama_cpp.llama_sampler_sample(self.sampler, context, self.row)
         if self._vocabulary.is_end(token):
             return STOPPED
         self.token = token
-        self._written += 1
+        self._written.append(token)
         self._last_at = now
         self._gathered += self._spelling.add(self._vocabulary.piece(token))
-        if self._gathered and (now - self._handed_at >= GATHER_SECONDS or self._written == 1):
+        if self._gathered and (now - self._handed_at >= GATHER_SECONDS or len(self._written) == 1):
             self.stream.hand_over(self._gathered)
             self._gathered, self._handed_at = "", now
         if self._spelling.stopped:
             return STOPPED
-        return FULL if self._written >= self._room else ""
+        return FULL if len(self._written) >= self._room else ""
 
     def end(self, reason: str) -> Ending:
         """Hands over what is left, and how it ended."""
@@ -111,9 +113,12 @@ class Answer:
         if self._gathered:
             self.stream.hand_over(self._gathered)
         seconds = self._last_at - self._first_at
-        speed = (self._written - 1) / seconds if self._written > 1 and seconds > 0 else 0.0
+        written = len(self._written)
+        speed = (written - 1) / seconds if written > 1 and seconds > 0 else 0.0
         first_token_ms = round(self.first_token_seconds * 1000, 1)
-        ending = Ending(reason, len(self.tokens), self.cached, self._written, first_token_ms, round(speed, 1))
+        ending = Ending(reason, len(self.tokens), self.cached, written, first_token_ms, round(speed, 1))
+        if self.stream.written and not self._spelling.stopped:
+            self.stream.written.remember(self.tokens, self._written)
         self.stream.end(ending)
         return ending
 

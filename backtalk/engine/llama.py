@@ -34,6 +34,7 @@ from backtalk.engine.weights import (
     load_weights,
     new_context,
 )
+from backtalk.engine.written import Written
 from backtalk.errors import ModelError
 from backtalk.memory import free_bytes
 from backtalk.models import Model
@@ -64,12 +65,14 @@ class LlamaEngine:
                 f"{model.path.name} has no chat template, and a chat needs one. Use an instruct model."
             )
         self.template_sha256 = hashlib.sha256(source.encode()).hexdigest()
+        self._written = Written(self._vocabulary)
         self._template = Template(
             source,
             self._vocabulary.controls,
             self._vocabulary.tokenize,
             bos_token=self._vocabulary.bos,
             eos_token=self._vocabulary.eos,
+            known=self._written.find,
         )
         free = free_bytes()
         idle_bytes = limits.idle_bytes if free is None else min(limits.idle_bytes, free // IDLE_SHARE)
@@ -100,7 +103,7 @@ class LlamaEngine:
         return fit(self._template, messages, self._context_tokens - reserved)
 
     def stream(self, prompt: Prompt, sampling: Sampling, visitor: str = "") -> LlamaStream:
-        stream = LlamaStream(prompt, sampling, visitor)
+        stream = LlamaStream(prompt, sampling, visitor, self._written)
         self._worker.ask([stream])
         return stream
 

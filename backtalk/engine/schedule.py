@@ -8,7 +8,7 @@ one that goes away stops nothing.
 from __future__ import annotations  # llama_cpp names its handles for type checkers only
 
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
@@ -27,6 +27,10 @@ from backtalk.engine.weights import LARGEST_BATCH
 from backtalk.errors import BusyError, ContextError, ModelError
 
 ERROR = "error"  # how an answer ended that raised one
+TALKING_SECONDS = 300.0  # after an answer, its visitor is in a conversation
+COURTESY = 6
+"""Newcomers let those go before them who are in a conversation, and ask within so many answers' time: who
+has waited once should be able to talk. At most half of what anybody waits."""
 
 
 class Worker:
@@ -51,6 +55,8 @@ class Worker:
         self._writers: list[Answer] = []
         self._closing = False
         self._seconds_an_answer = 0.0
+        self._talked: OrderedDict[str, float] = OrderedDict()
+        """When a visitor's last answer ended, the longest ago first."""
         self._metrics = Metrics()
         self._door = Lock()
         self._inside: set[LlamaStream] = set()  # in line or being answered
@@ -154,6 +160,7 @@ class Worker:
             return
         self._send_away()
         answering = Counter(answer.stream.visitor for answer in self._active)
+        self._waiting.sort(key=self._turn)
         for stream in sorted(self._waiting, key=lambda stream: answering[stream.visitor]):
             if len(self._writers) + len(self._readers) >= self._limits.live:
                 break
@@ -173,6 +180,12 @@ class Worker:
                 stream.end(fault)
         for number, stream in enumerate(self._waiting, start=1):
             stream.place = Place(number, self._wait(number))
+
+    def _turn(self, stream: LlamaStream) -> float:
+        """As if it had been asked at this moment: who should be answered first."""
+        if stream.visitor in self._talked:
+            return stream.asked_at
+        return stream.asked_at + min(COURTESY * self._seconds_an_answer, self._limits.wait_seconds / 2)
 
     def _open(self, stream: LlamaStream) -> None:
         prompt = stream.prompt.tokens
@@ -287,11 +300,21 @@ class Worker:
 
     def _end(self, answer: Answer, reason: str) -> None:
         self._sequences.close(answer.place)
-        took = time.perf_counter() - answer.stream.asked_at
+        now = time.perf_counter()
+        took = now - answer.began_at
         before = self._seconds_an_answer or took
         self._seconds_an_answer = 0.8 * before + 0.2 * took
+        self._remember(answer.stream.visitor, now)
         self._leave(answer.stream, reason)
         answer.end(reason)  # last: its reader may look at the numbers
+
+    def _remember(self, visitor: str, now: float) -> None:
+        """That this visitor is in a conversation."""
+        if visitor:
+            self._talked[visitor] = now
+            self._talked.move_to_end(visitor)
+        while self._talked and now - next(iter(self._talked.values())) > TALKING_SECONDS:
+            self._talked.popitem(last=False)
 
     def _fail(self, answers: list[Answer], code: int) -> None:
         for answer in answers:
@@ -325,4 +348,4 @@ class Worker:
 
     def _wait(self, position: int) -> float:
         """Seconds until somebody at this place in line is answered, from how long answers took so far."""
-        return self._seconds_an_answer * (1 + (position - 1) // self._limits.live)
+        return self._seconds_an_answer * position / self._limits.live

@@ -32,8 +32,7 @@ def count_equal(tokenizer: Any, llama: Any, chats: Sequence[Sequence[Message]]) 
     """
     vocabulary = Vocabulary(llama.model)
     source = metadata(llama.model, "tokenizer.chat_template")
-    names = {"bos_token": vocabulary.bos, "eos_token": vocabulary.eos}
-    template = Template(source, vocabulary.controls, vocabulary.tokenize, **names)
+    template = Template(source, vocabulary.controls, vocabulary.tokenize, vocabulary.bos, vocabulary.eos)
     return sum(_alike(tokenizer, template, list(vocabulary.controls), list(chat)) for chat in chats)
 
 

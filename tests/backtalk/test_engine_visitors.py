@@ -85,6 +85,17 @@ def test_another_answer_and_an_edit_keep_what_stands_before_them(engine: Engine)
     assert back.cached_tokens == length - 1
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_answer_is_known_however_oddly_it_was_written(engine: Engine, seed: int) -> None:
+    odd = replace(ENDLESS, temperature=5, top_k=100, max_tokens=60, seed=seed)
+    text, stream = answer(engine, say(f"tell me {seed} things"), odd)
+    again = [*engine.prompt(say(f"tell me {seed} things"), 64).tokens]
+    follow = engine.prompt(say(f"tell me {seed} things", text, "and now?"), 64)
+    assert follow.tokens[: len(again)] == again
+    ending = answer(engine, follow.messages)[1].ending
+    assert ending.cached_tokens >= stream.ending.prompt_tokens + stream.ending.completion_tokens - 1
+
+
 def test_history_switched_off_and_on_again_reads_nothing_twice(engine: Engine) -> None:
     first, _ = answer(engine, say("where is order 7713?"))
     whole = say("where is order 7713?", first, "please send it to my office")
@@ -203,6 +214,30 @@ def test_who_asks_more_at_once_than_one_may_knows_the_place_in_line() -> None:
         ]
         for stream in streams:
             stream.cancel()
+
+
+@pytest.mark.parametrize(("earlier", "first"), [(0.0, "ada"), (1000.0, "bob")])
+def test_newcomers_let_those_go_first_who_are_in_a_conversation_but_not_for_ever(
+    earlier: float, first: str
+) -> None:
+    limits = Limits(live=1, wait_seconds=6000.0)
+    with closing(load(resolve("mini"), context=512, limits=limits)) as engine:
+        list(ask(engine, say("hello"), visitor="ada"))
+        running = ask(engine, say("hello"), ENDLESS, visitor="eve")
+        next(iter(running))
+        streams = {name: ask(engine, say("thanks"), visitor=name) for name in ("bob", "ada")}
+        streams["bob"].asked_at -= earlier  # type: ignore[attr-defined]
+        order: list[str] = []
+        waits = [
+            threading.Thread(target=lambda name=name: (next(iter(streams[name])), order.append(name)))
+            for name in streams
+        ]
+        for thread in waits:
+            thread.start()
+        running.cancel()
+        for thread in waits:
+            thread.join()
+        assert order[0] == first
 
 
 def test_an_answer_that_takes_too_long_ends_and_says_so() -> None:
