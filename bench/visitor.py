@@ -23,7 +23,6 @@ never often small large light heavy warm cold wet dry new old blue green red goo
 """
 WORDS = SPOKEN.split()
 FEWEST_WORDS, MOST_WORDS = 10, 250  # of a question
-FEWEST_TOKENS, MOST_TOKENS = 60, 170  # of an answer
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,8 @@ class Plan:
     """on average; drawn anew for each turn"""
     arrive_seconds: float = 2.0
     """visitors arrive over about so many seconds each"""
+    answers: tuple[int, int] = (60, 170)
+    """tokens: the shortest and the longest"""
     temperature: float = 0.7
 
 
@@ -75,7 +76,7 @@ class Visitor:
         for number in range(self.plan.turns):
             opening = f"My word is {self.secret}. " if number == 0 else ""
             self.messages.append({"role": "user", "content": opening + question(chance)})
-            most = chance.randint(FEWEST_TOKENS, MOST_TOKENS)
+            most = chance.randint(*self.plan.answers)
             pause = chance.expovariate(1 / self.plan.think_seconds) if self.plan.think_seconds else 0.0
             turn = self._ask(address, number, most, seed=chance.randrange(2**31))
             turns.append(turn)

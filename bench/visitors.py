@@ -90,11 +90,12 @@ def main() -> int:
 
 
 def _loads(setting: Setting, count: int, args: argparse.Namespace) -> list[Load]:
-    plan = Plan(args.turns, args.think)
+    plan = Plan(args.turns, args.think, answers=args.answers)
     kinds = [kind for kind in args.servers.split(",") if kind != LLAMA_SERVER or setting.llama_server]
     loads = []
     print(
-        f"\n{count} visitors, {plan.turns} turns, thinking {plan.think_seconds:g} s; seconds p50/p95",
+        f"\n{count} visitors, {plan.turns} turns, answers of {plan.answers[0]} to {plan.answers[1]} tokens, "
+        f"thinking {plan.think_seconds:g} s; seconds p50/p95",
         flush=True,
     )
     print(f"{'server':<18}{'first turn':>14}{'follow-up':>14}{'longest gap':>14}{'last token':>14}"
@@ -249,6 +250,7 @@ def _words() -> argparse.Namespace:
     parser.add_argument("--servers", default=",".join((OURS, LOCKED, PYTHON_SERVER, LLAMA_SERVER)))
     parser.add_argument("--visitors", default="8", help="how many, as 1,8,32: one load after the other")
     parser.add_argument("--turns", type=int, default=6)
+    parser.add_argument("--answers", default="60,170", help="tokens of the shortest and the longest")
     parser.add_argument("--think", type=float, default=5.0, metavar="SECONDS")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--live", type=int, default=8, help="conversations that are answered at once")
@@ -264,6 +266,7 @@ def _words() -> argparse.Namespace:
     args = parser.parse_args()
     args.threads = args.threads or (1 if args.model.stat().st_size < ONE_THREAD_BYTES else usable_cores())
     args.visitors = [int(word) for word in args.visitors.split(",")]
+    args.answers = tuple(int(word) for word in args.answers.split(","))
     if args.quick:
         args.visitors, args.turns, args.think = [4], 2, 0.2
         args.servers = OURS if args.servers == parser.get_default("servers") else args.servers

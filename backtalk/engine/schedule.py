@@ -29,8 +29,8 @@ from backtalk.errors import BusyError, ContextError, ModelError
 ERROR = "error"  # how an answer ended that raised one
 TALKING_SECONDS = 300.0  # after an answer, its visitor is in a conversation
 COURTESY = 6
-"""Newcomers let those go before them who are in a conversation, and ask within so many answers' time: who
-has waited once should be able to talk. At most half of what anybody waits."""
+"""Newcomers let those go before them who are in a conversation, since who has waited once should be able to
+talk: for so many answers' time, and at most half of what anybody may wait. Then they come first."""
 
 
 class Worker:
@@ -160,7 +160,8 @@ class Worker:
             return
         self._send_away()
         answering = Counter(answer.stream.visitor for answer in self._active)
-        self._waiting.sort(key=self._turn)
+        now = time.perf_counter()
+        self._waiting.sort(key=lambda stream: (self._yields(stream, now), stream.asked_at))
         for stream in sorted(self._waiting, key=lambda stream: answering[stream.visitor]):
             if len(self._writers) + len(self._readers) >= self._limits.live:
                 break
@@ -181,11 +182,10 @@ class Worker:
         for number, stream in enumerate(self._waiting, start=1):
             stream.place = Place(number, self._wait(number))
 
-    def _turn(self, stream: LlamaStream) -> float:
-        """As if it had been asked at this moment: who should be answered first."""
-        if stream.visitor in self._talked:
-            return stream.asked_at
-        return stream.asked_at + min(COURTESY * self._seconds_an_answer, self._limits.wait_seconds / 2)
+    def _yields(self, stream: LlamaStream, now: float) -> bool:
+        """Whether those who are in a conversation go before it."""
+        longest = min(COURTESY * self._seconds_an_answer, self._limits.wait_seconds / 2)
+        return stream.visitor not in self._talked and now - stream.asked_at < longest
 
     def _open(self, stream: LlamaStream) -> None:
         prompt = stream.prompt.tokens
