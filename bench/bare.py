@@ -11,7 +11,6 @@ from pathlib import Path
 import llama_cpp
 
 from backtalk.engine import Engine, Limits, Sampling, load
-from backtalk.engine.pace import cut
 from backtalk.models import Model
 from backtalk.prompt import Prompt
 from bench.peers import Setting
@@ -24,7 +23,7 @@ BATCH = 512
 class Bare:
     """A context of its own on the file. Closed by `close`.
 
-    llama.cpp's own settings and whole batches; `as_engine` without flash attention and in the engine's calls.
+    llama.cpp's own settings; `as_engine` without flash attention.
     """
 
     def __init__(self, path: Path, context: int, threads: int, as_engine: bool = False):
@@ -39,16 +38,13 @@ class Bare:
         self._context = llama_cpp.llama_init_from_model(self._model, parameters)
         self.vocabulary = llama_cpp.llama_model_get_vocab(self._model)
         self.tokens = llama_cpp.llama_vocab_n_tokens(self.vocabulary)
-        self._cut = cut if as_engine else lambda tokens: BATCH
 
     def read(self, prompt: Sequence[int]) -> float:
         """Reads a prompt into the empty context: seconds."""
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), True)
         began = time.perf_counter()
-        at = 0
-        while at < len(prompt):
-            part = prompt[at : at + self._cut(len(prompt) - at)]
-            at += len(part)
+        for start in range(0, len(prompt), BATCH):
+            part = prompt[start : start + BATCH]
             array = (llama_cpp.llama_token * len(part))(*part)
             llama_cpp.llama_decode(self._context, llama_cpp.llama_batch_get_one(array, len(part)))
         llama_cpp.llama_synchronize(self._context)

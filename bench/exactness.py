@@ -24,8 +24,8 @@ Answer = Sequence[tuple[int, float]]
 def measure(setting: Setting, prompts: int) -> list[Bound]:
     """The share of answers that are the bare loop's; where one is not, how close the two tokens were.
 
-    The bare loop computes as the engine does, and once more by llama.cpp's own settings, with flash attention
-    and whole batches: llama.cpp itself rounds by them, and random weights make much of it.
+    The bare loop computes without flash attention, as the engine does, and once more with it, as llama.cpp by
+    itself: it rounds otherwise, and random weights make much of it.
     """
     model = Model(setting.file.stem, setting.file, "")
     chance = random.Random(6)
@@ -36,12 +36,12 @@ def measure(setting: Setting, prompts: int) -> list[Bound]:
         groups = [asked[at : at + TOGETHER] for at in range(0, prompts, TOGETHER)]
         amid = [text for group in groups for text in _answers(engine, group)]
         bounds = []
-        for settings, as_engine in (("the engine's settings", True), ("its own settings", False)):
+        for settings, as_engine in (("without flash attention", True), ("as it is", False)):
             with closing(Bare(setting.file, setting.context, setting.threads, as_engine)) as bare:
                 wanted = [list(bare.greedy(prompt.tokens, ANSWER)) for prompt in asked]
             for name, found in (("alone", alone), ("amid seven others", amid)):
-                share = _share(engine, found, wanted, f"{name}, by {settings}")
-                bounds.append(bound(f"greedy answers that are the bare loop's by {settings}, {name}", share,
+                share = _share(engine, found, wanted, f"{name}, {settings}")
+                bounds.append(bound(f"greedy answers that are the bare loop's, {settings}, {name}", share,
                                     at_least=1.0, why=WHY))  # fmt: skip
     return bounds
 

@@ -20,7 +20,7 @@ from backtalk.engine import CANCELLED, Limits, Place
 from backtalk.engine.answer import Answer, LlamaStream
 from backtalk.engine.batch import Batch
 from backtalk.engine.metrics import Histogram, Metrics
-from backtalk.engine.pace import Pace, cut, share_out
+from backtalk.engine.pace import LARGEST_CALL, Pace, cut, share_out
 from backtalk.engine.sequences import Sequences
 from backtalk.engine.vocabulary import Vocabulary
 from backtalk.engine.weights import LARGEST_BATCH
@@ -222,14 +222,15 @@ class Worker:
                     self._end(answer, reason)
 
     def _step(self) -> None:
-        """A token of every answer, then a slice of what is to be read.
+        """A slice of what is to be read, then a token of every answer.
 
         Each prompt is read in a call of its own: llama.cpp takes as many tokens of each sequence together.
         """
+        slice = self._pace.slice(amid_words=bool(self._writers), alone=len(self._active) == 1)
+        for reader, share in share_out(self._readers, slice):
+            self._read(reader, share)
         if self._writers:
             self._write()
-        for reader, share in share_out(self._readers, self._pace.slice(amid_words=bool(self._writers))):
-            self._read(reader, share)
         self._metrics.steps += 1
 
     def _write(self) -> None:
@@ -255,7 +256,7 @@ class Worker:
     def _read(self, answer: Answer, share: int) -> None:
         """Reads so many tokens of a prompt, and at its end draws the answer's first token."""
         while share > 0:
-            count = cut(share)
+            count = cut(share, LARGEST_CALL)
             if not self._read_together(answer, count):
                 return
             share -= count

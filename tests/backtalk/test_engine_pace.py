@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from backtalk.engine.pace import GRAIN, READ_SECONDS, WORTH_READING, Pace, cut, share_out
+from backtalk.engine.pace import CALL, GRAIN, LARGEST_CALL, READ_SECONDS, WORTH_READING, Pace, cut, share_out
 from backtalk.engine.weights import LARGEST_BATCH
 
 
@@ -18,21 +18,27 @@ class Prompt:
     due: float
 
 
+def took(tokens: int, speed: float) -> float:
+    """Seconds of a call that reads so many tokens, at so many a second."""
+    return (tokens + CALL) / speed
+
+
 @pytest.mark.parametrize("speed", [2000.0, 5000.0, 9000.0])
 def test_a_slice_takes_as_long_as_it_may_and_not_longer(speed: float) -> None:
     pace = Pace()
     for _ in range(12):
-        pace.measured(WORTH_READING, WORTH_READING / speed)
-    assert 0.5 * READ_SECONDS < pace.slice(amid_words=True) / speed <= READ_SECONDS
+        pace.measured(WORTH_READING, took(WORTH_READING, speed))
+    seconds = took(pace.slice(amid_words=True, alone=False), speed)
+    assert 0.9 * READ_SECONDS < seconds <= READ_SECONDS
 
 
 @pytest.mark.parametrize(
-    ("speed", "tokens"), [(5000.0, 496), (145.0, 64), (60.0, 24), (30.0, 8), (2.0, 8)], ids=str
+    ("speed", "tokens"), [(5000.0, 488), (145.0, 64), (60.0, 24), (30.0, 8), (2.0, 8)], ids=str
 )
 def test_where_reading_is_slow_a_slice_is_fewer_grains_and_one_at_least(speed: float, tokens: int) -> None:
     pace = Pace()
-    pace.measured(64, 64 / speed)
-    assert pace.slice(amid_words=True) == tokens
+    pace.measured(64, took(64, speed))
+    assert pace.slice(amid_words=True, alone=False) == tokens
     assert tokens % GRAIN == 0
 
 
@@ -41,25 +47,34 @@ def test_a_slice_grows_again_with_the_speed() -> None:
     slices = []
     for speed in (2.0, *[145.0] * 12):
         read = slices[-1] if slices else WORTH_READING
-        pace.measured(read, read / speed)
-        slices.append(pace.slice(amid_words=True))
+        pace.measured(read, took(read, speed))
+        slices.append(pace.slice(amid_words=True, alone=False))
     assert slices == sorted(slices)
     assert (slices[0], slices[-1]) == (GRAIN, WORTH_READING)
 
 
 @pytest.mark.parametrize("speed", [5000.0, 145.0, 2.0])
-def test_where_no_words_stand_still_a_whole_call_is_read(speed: float) -> None:
+def test_who_is_alone_is_read_in_the_largest_calls_and_who_is_not_leaves_room_for_shorter_ones(
+    speed: float,
+) -> None:
     pace = Pace()
-    pace.measured(64, 64 / speed)
-    assert pace.slice(amid_words=False) >= LARGEST_BATCH
+    pace.measured(64, took(64, speed))
+    assert pace.slice(amid_words=False, alone=True) >= LARGEST_CALL
+    assert WORTH_READING <= pace.slice(amid_words=False, alone=False) <= max(WORTH_READING, 0.1 * speed)
 
 
-def test_calls_hold_whole_grains_and_the_rest_of_a_prompt_is_a_call_of_its_own() -> None:
-    calls, tokens = list[int](), 2 * LARGEST_BATCH + 2 * GRAIN + 3
-    while tokens:
-        calls.append(cut(tokens))
-        tokens -= calls[-1]
-    assert calls == [LARGEST_BATCH, LARGEST_BATCH, 2 * GRAIN, 3]
+@pytest.mark.parametrize("most", [GRAIN, 24, LARGEST_CALL])
+@pytest.mark.parametrize("tokens", [5, 8, 15, 16, 100, 127, 128, 1003])
+def test_however_a_prompt_is_cut_no_call_is_smaller_than_a_grain_or_larger_than_a_batch(
+    tokens: int, most: int
+) -> None:
+    calls, unread = list[int](), tokens
+    while unread:
+        calls.append(cut(unread, most))
+        unread -= calls[-1]
+    assert sum(calls) == tokens
+    assert min(calls) >= min(GRAIN, tokens)
+    assert max(calls) < most + GRAIN <= LARGEST_BATCH
 
 
 def test_the_last_tokens_of_a_prompt_say_nothing_about_the_speed() -> None:
@@ -73,8 +88,8 @@ def test_the_last_tokens_of_a_prompt_say_nothing_about_the_speed() -> None:
 def test_what_is_due_first_is_read_first_and_the_rest_of_the_slice_goes_to_the_next() -> None:
     late, soon = Prompt(500, due=9.0), Prompt(30, due=2.0)
     assert share_out([late, soon], 100) == [(soon, 30), (late, 64)]
-    assert share_out([late, soon], 24) == [(soon, 24)]
-    assert share_out([late, soon], 32) == [(soon, 30)]
+    assert share_out([late, soon], 22) == [(soon, 16)]
+    assert share_out([late, soon], 24) == [(soon, 30)]
 
 
 def test_a_long_prompt_is_not_overtaken_for_ever() -> None:

@@ -163,6 +163,27 @@ def test_who_cancels_leaves_the_others_alone(engine: Engine) -> None:
     assert "".join(other) == usual
 
 
+def test_those_who_are_answered_close_up_when_one_leaves_and_go_on_as_if_alone(engine: Engine) -> None:
+    usual, _ = answer(engine, say(QUESTIONS[1]))
+    streams = [ask(engine, say(f"{question} please"), ENDLESS) for question in QUESTIONS[:3]]
+    for stream in streams:
+        next(iter(stream))
+    last = ask(engine, say(QUESTIONS[1]))
+    pieces = iter(last)
+    begun = next(pieces)
+    streams[0].cancel()
+    list(streams[0])
+    assert begun + "".join(pieces) == usual
+    steps = engine.metrics().steps
+    while engine.metrics().steps < steps + 3:
+        pass
+    places = engine._sequences._places  # type: ignore[attr-defined]
+    assert sorted(place.number for place in places) == [0, 1]
+    for stream in streams[1:]:
+        stream.cancel()
+        list(stream)
+
+
 def test_a_full_line_refuses_in_one_sentence_and_says_when_to_come_back(small: Engine) -> None:
     streams = [ask(small, say(question), replace(ENDLESS, max_tokens=100)) for question in QUESTIONS[:4]]
     with pytest.raises(BusyError, match="2 questions are waiting already.*Ask again in"):
