@@ -51,7 +51,7 @@ class Limits:
     """answers that may wait for their turn"""
     per_visitor: int = 2
     """answers in the making of one visitor; those without a name are not counted"""
-    wait_seconds: float = 300.0
+    wait_seconds: float = 600.0
     """that an answer may wait for its turn"""
     answer_seconds: float = 300.0
     """that an answer may take from its turn on"""

@@ -30,7 +30,8 @@ ERROR = "error"  # how an answer ended that raised one
 TALKING_SECONDS = 300.0  # after an answer, its visitor is in a conversation
 COURTESY = 6
 """Newcomers let those go before them who are in a conversation, since who has waited once should be able to
-talk: for so many answers' time, and at most half of what anybody may wait. Then they come first."""
+talk: for so many answers' time, at most half of what anybody may wait, and never so long that they would be
+sent away. Then they come first."""
 
 
 class Worker:
@@ -160,8 +161,8 @@ class Worker:
             return
         self._send_away()
         answering = Counter(answer.stream.visitor for answer in self._active)
-        now = time.perf_counter()
-        self._waiting.sort(key=lambda stream: (self._yields(stream, now), stream.asked_at))
+        since = time.perf_counter() - self._courtesy()
+        self._waiting.sort(key=lambda stream: (self._yields(stream, since), stream.asked_at))
         for stream in sorted(self._waiting, key=lambda stream: answering[stream.visitor]):
             if len(self._writers) + len(self._readers) >= self._limits.live:
                 break
@@ -182,10 +183,14 @@ class Worker:
         for number, stream in enumerate(self._waiting, start=1):
             stream.place = Place(number, self._wait(number))
 
-    def _yields(self, stream: LlamaStream, now: float) -> bool:
-        """Whether those who are in a conversation go before it."""
-        longest = min(COURTESY * self._seconds_an_answer, self._limits.wait_seconds / 2)
-        return stream.visitor not in self._talked and now - stream.asked_at < longest
+    def _courtesy(self) -> float:
+        """Seconds for which newcomers yield."""
+        most, an_answer = self._limits.wait_seconds, self._seconds_an_answer
+        return min(COURTESY * an_answer, most / 2, most - an_answer - self._wait(len(self._waiting)))
+
+    def _yields(self, stream: LlamaStream, since: float) -> bool:
+        """Whether those who are in a conversation go before it; newcomers who asked since then."""
+        return stream.visitor not in self._talked and stream.asked_at > since
 
     def _open(self, stream: LlamaStream) -> None:
         prompt = stream.prompt.tokens

@@ -128,7 +128,7 @@ class Sequences:
 
     def clear(self) -> None:
         """Forgets every conversation, those in RAM too."""
-        llama_cpp.llama_memory_clear(self._memory, True)
+        llama_cpp.llama_memory_clear(self._memory, False)  # what it held is not looked at, and may be GBs
         self._places.clear()
         self._shelf.clear()
         self.shelf_bytes = 0
