@@ -56,7 +56,7 @@ class Limits:
     answer_seconds: float = 300.0
     """that an answer may take from its turn on"""
     idle_bytes: int = 2**30
-    """of RAM for the contexts of conversations that have no room in the model's own memory"""
+    """of RAM for the contexts of idle conversations"""
 
 
 @dataclass(frozen=True)
