@@ -2,6 +2,7 @@
 
 free_bytes()                                  what can be had now without pushing anything out
 serving_bytes(path, context=8192, live=8)     what a model takes while it answers: weights, caches, workspace
+cells(tokens=8192)                            tokens that a cache for so many is laid out for
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ CGROUP = Path("/sys/fs/cgroup")
 CACHE_BYTES = 2  # of one number in the cache, F16
 SLICE_TOKENS = 128  # of a prompt: their logits, or what each head gives each of them of the context, at once
 WORK_BYTES = 64 * 2**20  # everything of the engine that does not grow with the model
+CELLS = 256  # llama.cpp computes attention over whole multiples of these
 
 
 def free_bytes() -> int | None:
@@ -33,10 +35,19 @@ def serving_bytes(path: Path, context: int, live: int = 1) -> int:
     width = _whole(known.get("embedding_length"))
     of_a_head = _whole(known.get("attention.key_length")) or width // heads
     narrow = _whole(known.get("attention.head_count_kv")) or heads
-    cache = 2 * CACHE_BYTES * live * tokens * _whole(known.get("block_count")) * narrow * of_a_head
+    cache = 2 * CACHE_BYTES * live * cells(tokens) * _whole(known.get("block_count")) * narrow * of_a_head
     vocabulary = getattr(values.get("tokenizer.ggml.tokens"), "length", 0)
-    work = 4 * SLICE_TOKENS * (max(vocabulary, heads * tokens) + 8 * width) + WORK_BYTES
+    work = 4 * SLICE_TOKENS * (max(vocabulary, heads * cells(tokens)) + 8 * width) + WORK_BYTES
     return path.stat().st_size + cache + work
+
+
+def cells(tokens: int) -> int:
+    """The next odd multiple of CELLS.
+
+    Each number of a value lies in a row as long as the cache; rows of 4,096 tokens, 8 KiB each, all fall on
+    the same lines of the processor's cache and push each other out.
+    """
+    return CELLS * (-(-tokens // CELLS) | 1)
 
 
 def _of_machine() -> int | None:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 
 from backtalk.engine import Engine, Limits, Sampling, load
 from backtalk.engine.llama import LlamaEngine
@@ -29,10 +29,11 @@ def measure(setting: Setting, prompts: int) -> list[Bound]:
     """
     model = Model(setting.file.stem, setting.file, "")
     chance = random.Random(6)
-    with closing(load(model, setting.context, setting.threads, Limits(live=TOGETHER))) as engine:
-        chats = [[{"role": "user", "content": question(chance)}] for _ in range(prompts)]
+    chats = [[{"role": "user", "content": question(chance)}] for _ in range(prompts)]
+    with _engine(model, setting) as engine:
         asked = [engine.prompt(chat, ANSWER) for chat in chats]
         alone = [_answers(engine, [prompt])[0] for prompt in asked]
+    with _engine(model, setting) as engine:  # another one, which knows none of these prompts yet
         groups = [asked[at : at + TOGETHER] for at in range(0, prompts, TOGETHER)]
         amid = [text for group in groups for text in _answers(engine, group)]
         bounds = []
@@ -44,6 +45,10 @@ def measure(setting: Setting, prompts: int) -> list[Bound]:
                 bounds.append(bound(f"greedy answers that are the bare loop's, {settings}, {name}", share,
                                     at_least=1.0, why=WHY))  # fmt: skip
     return bounds
+
+
+def _engine(model: Model, setting: Setting) -> AbstractContextManager[Engine]:
+    return closing(load(model, setting.context, setting.threads, Limits(live=TOGETHER)))
 
 
 def _answers(engine: Engine, prompts: Sequence[Prompt]) -> list[str]:

@@ -9,7 +9,7 @@ import llama_cpp
 from backtalk.engine.machine import usable_cores
 from backtalk.errors import ModelError
 from backtalk.gguf_check import check, head
-from backtalk.memory import SLICE_TOKENS, free_bytes, serving_bytes
+from backtalk.memory import SLICE_TOKENS, cells, free_bytes, serving_bytes
 from backtalk.models import Model
 
 LARGEST_BATCH = SLICE_TOKENS  # tokens of one call: more are not read faster, and take more memory
@@ -76,7 +76,8 @@ def new_context(
     tokens, and without it one buffer for all would have everybody's tokens computed for everybody.
     """
     parameters = llama_cpp.llama_context_default_params()
-    parameters.n_ctx, parameters.n_seq_max, parameters.kv_unified = tokens * sequences, sequences, False
+    parameters.n_ctx, parameters.n_seq_max = cells(tokens) * sequences, sequences
+    parameters.kv_unified = False
     parameters.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
     parameters.n_batch, parameters.n_ubatch = max(LARGEST_BATCH, sequences), LARGEST_BATCH
     parameters.n_threads = parameters.n_threads_batch = threads

@@ -230,7 +230,8 @@ def test_where_memory_is_for_few_conversations_the_new_model_comes_and_it_is_sai
     watch: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of_one, of_all = needs(resolve("mini"), CONTEXT)
-    assert of_all - memory.serving_bytes(MINI, 0) == Limits.live * (of_one - memory.serving_bytes(MINI, 0))
+    of_two = memory.serving_bytes(MINI, CONTEXT, live=2)
+    assert of_all - of_one == (Limits.live - 1) * (of_two - of_one) > 0
     watched = watch()
     promote(1)
     monkeypatch.setattr("app.desk.follow.free_bytes", lambda: of_one)
