@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from backtalk.files import read_json, write_jsonl
+from bench.watched import proportional_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = ROOT / "recipes" / "experiments" / "samsum_gpt2_prompt_rank_lr.yaml"
@@ -21,11 +22,12 @@ MINI = ROOT / "models" / "mini"
 PROMPTS = ["summary_bare", "summary"]
 TRAIN, DEV, TEST = 128, 50, 50
 LOOK = 0.05  # seconds between two looks at a file
+LOOK_AT_MEMORY = 0.2  # seconds; each look walks through the pages of all processes
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A process: seconds from start to end, the most bytes that it held, its exit code."""
+    """A process: seconds from start to end, the most bytes seen in it and those below it, its exit code."""
 
     seconds: float
     peak_bytes: int
@@ -101,19 +103,17 @@ def measured(
 ) -> Ended:
     """A verb as a process of its own; `meanwhile` is called while it runs. `log`: what it says, in `home`."""
     home.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
+    began, most, looked = time.monotonic(), 0, 0.0
     with open(home / log, "w+", encoding="utf-8") as said:
         process = start(words, home, said)
-        while True:
-            pid, status, used = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                break
+        while (code := process.poll()) is None:
+            if time.monotonic() - looked > LOOK_AT_MEMORY:
+                most, looked = max(most, proportional_bytes(process.pid)), time.monotonic()
             meanwhile()
             time.sleep(LOOK)
         seconds = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
         said.seek(0)
-        return Ended(seconds, used.ru_maxrss * 1024, process.returncode, said.read())
+        return Ended(seconds, most, code, said.read())
 
 
 def start(words: Sequence[str], home: Path, log: Any) -> subprocess.Popen[bytes]:

@@ -40,7 +40,7 @@ def watch(command: Sequence[str | Path], log: Path, environment: Mapping[str, st
         )
         try:
             while (code := process.poll()) is None:
-                looks = [_kilobytes(pid) for pid in _family(process.pid)]
+                looks = [_kilobytes(pid) for pid in family(process.pid)]
                 anonymous = max(anonymous, sum(look.get(ANONYMOUS, 0) for look in looks))
                 highest = max(highest, *(look.get(HIGHEST, 0) for look in looks), 0)
                 time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -51,13 +51,13 @@ def watch(command: Sequence[str | Path], log: Path, environment: Mapping[str, st
     return Watched(code, seconds, anonymous * 1024 or None, highest * 1024 or None)
 
 
-def _family(pid: int) -> Iterator[int]:
+def family(pid: int) -> Iterator[int]:
     """A process and all below it; those that end meanwhile are left out."""
     yield pid
     try:
         for task in os.listdir(PROC / str(pid) / "task"):
             for child in (PROC / str(pid) / "task" / task / "children").read_text().split():
-                yield from _family(int(child))
+                yield from family(int(child))
     except OSError:
         return
 
@@ -70,3 +70,16 @@ def _kilobytes(pid: int) -> dict[str, int]:
         return {}
     pairs = (line.partition(":") for line in lines)
     return {name: int(value.split()[0]) for name, _, value in pairs if name in (ANONYMOUS, HIGHEST)}
+
+
+def proportional_bytes(pid: int) -> int:
+    """What a process and all below it hold, pages that several share counted once."""
+    return sum(map(_proportional, family(pid)))
+
+
+def _proportional(pid: int) -> int:
+    try:
+        lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))

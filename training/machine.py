@@ -9,12 +9,14 @@ from typing import Literal
 
 import torch
 
+from backtalk.engine.machine import usable_cores
 from backtalk.errors import WordsError
 from backtalk.memory import free_bytes
 
 STATUS = Path("/proc/self/status")
 UNTOLD = 2**62  # bytes of memory, where nobody knows
 HOLD_NARROW_FROM = 2**28  # numbers: a model of 1 GiB in float32; below it, widening costs more than it saves
+SMALL = 2**24  # numbers: below it, a second thread costs more of the processor than it brings
 
 Kind = Literal["cpu", "cuda", "mps"]
 
@@ -103,9 +105,12 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def limit_threads() -> None:
-    """As many threads as cores may be used: more of them wait for each other."""
-    if "OMP_NUM_THREADS" not in os.environ:
-        from backtalk.engine.machine import usable_cores
+def is_small(values: int) -> bool:
+    """Whether a base of so many values is best taught with one thread."""
+    return values < SMALL
 
-        torch.set_num_threads(usable_cores())
+
+def limit_threads(values: int) -> None:
+    """For a base of so many values: one thread, or as many as cores may be used. More wait for each other."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1 if is_small(values) else usable_cores())

@@ -233,7 +233,7 @@ def assemble(
     from transformers import AutoTokenizer
     from transformers.trainer_callback import PrinterCallback
 
-    machine.limit_threads()
+    machine.limit_threads(ready.base.values)
     stage = leg.stage
     backend, plan = plan_for(stage.recipe, ready.base, stage.width, say)
     model = (load_model or backends.loader(backend))(stage.recipe, ready.base, plan)

@@ -29,6 +29,7 @@ class HuggingFace:
     """See training.evaluation.subject.Subject."""
 
     gguf: Model | None = None
+    tokens_at_once = TOKENS_AT_ONCE
 
     def __init__(
         self, name: str, folder: Path, inputs: list[dict[str, Any]], adapter: Path | None = None
@@ -50,12 +51,12 @@ class HuggingFace:
 
     def ask(self, items: Sequence[Item], most: int) -> Iterator[tuple[Item, Answer]]:
         prompts = [(item, self._prompt(item, most)) for item in items]
-        for batch in _batches(prompts, lambda pair: len(pair[1].tokens) + most, TOKENS_AT_ONCE):
+        for batch in _batches(prompts, lambda pair: len(pair[1].tokens) + most, self.tokens_at_once):
             yield from self._answers(batch, most)
 
     def read(self, items: Sequence[Item]) -> Iterator[tuple[Item, float]]:
         texts = [(item, *self._text(item)) for item in items]
-        tokens = min(TOKENS_AT_ONCE, LOGITS_AT_ONCE // self._model.config.vocab_size)
+        tokens = min(self.tokens_at_once, LOGITS_AT_ONCE // self._model.config.vocab_size)
         for batch in _batches(texts, lambda text: len(text[1]), tokens):
             yield from zip((item for item, _, _ in batch), self._bits(batch), strict=True)
 

@@ -13,12 +13,14 @@ from training.evaluation.hugging_face import CONTEXT, HuggingFace
 from training.evaluation.items import Item
 from training.evaluation.kept import Kept, key
 from training.evaluation.scores import Scored, score
-from training.experiment.measure import Rows
+from training.experiment.measure import TOKENS_AT_ONCE, Rows
 from training.render import Renderer
 
 
 class Resident(HuggingFace):
-    """A model that is in memory already, asked as one from a folder would be."""
+    """A model that is in memory already, asked as one from a folder would be; beside others that train."""
+
+    tokens_at_once = TOKENS_AT_ONCE
 
     def __init__(self, name: str, model: Any, base: Base) -> None:
         from transformers import AutoTokenizer

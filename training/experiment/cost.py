@@ -12,9 +12,10 @@ import torch
 
 from training.activations import bytes_of_step
 from training.backends.with_peft import lora_config
+from training.experiment.crew import at_once
 from training.experiment.prepare import Prepared
 from training.experiment.recipe import Search
-from training.machine import device, free_memory, gigabytes
+from training.machine import device, free_memory, gigabytes, limit_threads
 
 FORWARD, TAUGHT = 2, 5  # operations for each weight and token: reading, and reading with the way back
 SIDE, TRIALS = 1024, 3  # of the matrices that are multiplied
@@ -40,8 +41,12 @@ def told(prepared: Sequence[Prepared], compared: int, search: Search) -> Iterato
         f"for all adapters and optimisers; {_size(of_step)} for a step. "
         f"{_size(free_memory(device()))} are free"
     )
-    seconds = sum(_operations(one, compared, search) for one in prepared) / (_speed() * SHARE_REACHED)
-    yield f"about {_minutes(seconds)} on this machine as it is now (within a factor of two)"
+    limit_threads(max(base.values for base in bases.values()))
+    together = at_once(prepared, search)
+    speed = _speed() * SHARE_REACHED * together
+    seconds = sum(_operations(one, compared, search) for one in prepared) / speed
+    side = f", {together} configurations at a time" if together > 1 else ""
+    yield f"about {_minutes(seconds)} on this machine as it is now{side} (within a factor of two)"
 
 
 def _operations(one: Prepared, compared: int, search: Search) -> float:

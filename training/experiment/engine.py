@@ -1,5 +1,7 @@
 """All configurations advance together: whoever is least far takes the next chunk, until all are done.
 
+Who takes it, this process or one beside it, is in crew.py.
+
     engine = Engine(asked, folder, preparation, progress, stop)
     engine.enter(prepared)            each configuration
     engine.recall(split)              what people did in an earlier process
@@ -17,12 +19,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from backtalk.malloc import share_one_arena
+from backtalk.malloc import give_back_what_is_free, share_one_arena
 from backtalk.progress import Progress
 from training.activations import SPARE
 from training.experiment.baton import libraries_set_aside
 from training.experiment.board import Board
+from training.experiment.crew import Beside, Here, crew
 from training.experiment.early import Halving
+from training.experiment.engines.task import News
 from training.experiment.entrant import Entrant
 from training.experiment.expand import Configuration
 from training.experiment.items import Split
@@ -33,7 +37,7 @@ from training.experiment.recipe import Asked
 from training.experiment.sampler import Sampler
 from training.experiment.state import Line, State, write_state
 from training.experiment.wishes import Wishes
-from training.machine import device, free_memory
+from training.machine import device, free_memory, limit_threads
 from training.watch import Stop
 
 
@@ -74,33 +78,42 @@ class Engine:
     def run(self) -> bool:
         """Trains until nobody may take a step; False where it was interrupted before."""
         self.was_compared = self._all_are_compared()
-        with libraries_set_aside():
-            if not self._take_steps():
+        limit_threads(max(one.prepared.ready.base.values for one in self.entrants))
+        with libraries_set_aside(), crew(self) as hands:
+            if not self._take_steps(hands):
                 return False
         self._leave_behind()
         self._measure_bases()
         self._make_up()
         return True
 
-    def _take_steps(self) -> bool:
+    def _take_steps(self, hands: Here | Beside) -> bool:
         """Chunk by chunk; False where somebody interrupted."""
         while True:
-            self.wishes.grant()
+            self.wishes.grant(lambda name: name not in hands.busy)
             if self.stop.asked:
-                for entrant in self.entrants:
-                    entrant.leave()
+                hands.leave()
                 self.tell("interrupted")
                 return False
-            least_far = self._next()
-            if least_far is None and self._name_more():
-                continue
-            if least_far is None:
+            while least_far := self._next(hands):
+                hands.begin(least_far)
+            if not hands.busy:
+                if self._name_more():
+                    continue
                 return True
-            least_far.advance()
-            self._note_first_comparison()
             if self.was_compared or self.first_comparison is not None:
                 self._measure_bases()
+            hands.wait()
+            self._note_first_comparison()
             self.tell("training")
+
+    def hear(self, news: News) -> None:
+        """Writes down what a chunk brought that was taken in another process."""
+        for point in news.points:
+            self.keep(point)
+        for entrant in self.entrants:
+            if entrant.name == news.name:
+                entrant.standing, entrant.why = news.standing, news.why
 
     def tell(self, phase: str, **more: Any) -> None:
         """Writes down how things stand."""
@@ -131,11 +144,14 @@ class Engine:
 
     # ---- turns
 
-    def _next(self) -> Entrant | None:
-        """Who is least far; those that wait at a rung only if they pass it."""
+    def _next(self, hands: Here | Beside) -> Entrant | None:
+        """Who is least far of those that the hands take; those that wait at a rung only if they pass it."""
         able = [one for one in self.entrants if one.live and not self._waits_at_rung(one)]
-        if not able:
+        if not able and not hands.busy:
             return self._last_hope()
+        able = [one for one in able if hands.takes(one) and one.name not in hands.busy]
+        if not able:
+            return None
         if not self._fits:  # then base after base, each with all of its configurations
             folder = able[0].prepared.ready.base.folder
             able = [one for one in able if one.prepared.ready.base.folder == folder]
@@ -219,6 +235,7 @@ class Engine:
             if not self.points.at(name, 0):
                 self.progress.report(f"{name}: comparing the untaught base")
                 self.judge.measure(name, prepared, self.judge.view(prepared), 0, None, 0.0)
+                give_back_what_is_free()
 
     def _make_up(self) -> None:
         """A process that was killed at the very end of a run left its last comparison out."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from backtalk.card import NAME as CARD
 from backtalk.errors import BacktalkError
+from backtalk.malloc import give_back_what_is_free
 from backtalk.progress import Progress
 from training import checkpoint, run
 from training.experiment.baton import Lane
@@ -97,6 +98,7 @@ class Entrant:
             self._lane.advance()
         except BacktalkError as fault:
             self.standing, self.why = "failed", str(fault)
+        give_back_what_is_free()
         if self._lane.over:
             self._lane = None
             if self.standing == "running":

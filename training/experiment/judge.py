@@ -43,9 +43,15 @@ class Judge:
         keep: Callable[[Point], None],
     ) -> None:
         self.bases = SharedBases()
+        self.keep = keep
         self._search, self._folder = search, folder
-        self._preparation, self._points, self._keep = preparation, points, keep
+        self._preparation, self._points = preparation, points
         self._rows: dict[str, Rows] = {}
+
+    def get_ready(self, prepared: Prepared) -> None:
+        """Opens the base and reads the rows of a configuration, for whoever measures it."""
+        self.view(prepared)
+        self._rows_of(prepared)
 
     def view(self, prepared: Prepared) -> Any:
         """The untaught base of a configuration."""
@@ -83,7 +89,7 @@ class Judge:
         size = sum(len(item.reference.encode()) for item in self.split.dev[prepared.reading])
         rounded = tuple(round(one, 6) for one in bits)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._keep(Point(name, step, sum(bits) / size, rounded, loss, seconds, now))
+        self.keep(Point(name, step, sum(bits) / size, rounded, loss, seconds, now))
 
     def examine(
         self,

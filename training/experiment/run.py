@@ -179,7 +179,7 @@ def _parser() -> Parser:
         "--engine",
         choices=("local", "ray"),
         default="local",
-        help="all side by side in this process, or each a trial of Ray Tune",
+        help="all side by side on this machine, or each a trial of Ray Tune",
     )
     parser.add_argument(
         "--address", default="", help="of a Ray cluster that runs already (else one on this machine, for now)"

@@ -1,4 +1,4 @@
-"""The engine of experiments: many configurations on one base, each as if it were alone.
+"""The engine of experiments, in one process: many configurations on one base, each as if it were alone.
 
 Command: python -m pytest tests/training/experiment/test_engine.py
 Promise: each configuration ends with the weights of its separate run, bit by bit; bases are in memory once;
@@ -22,6 +22,7 @@ import yaml
 from backtalk.files import read_json, sha256_of
 from tests.training.experiment.grids import CHUNK, STEPS, base, experiment, run, write_grid
 from training.backends.with_peft import open_base
+from training.experiment import crew
 from training.experiment.clone import main as clone
 from training.experiment.control import history
 from training.experiment.engine import Engine
@@ -32,6 +33,13 @@ from training.experiment.stop import main as stop
 from training.train import main as train
 
 ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_core() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crew, "usable_cores", lambda: 1)
+        yield
 
 
 @pytest.fixture(scope="module")

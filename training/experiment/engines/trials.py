@@ -85,12 +85,10 @@ class RayEngine(Engine):
 
     def goes_on(self, news: News) -> bool:
         """Writes down what a chunk brought; whether its configuration takes another one."""
-        for point in news.points:
-            self.keep(point)
+        self.hear(news)
         entrant = self._entrant(news.name)
         if entrant is None:
             return False
-        entrant.standing, entrant.why = news.standing, news.why
         self.wishes.grant(lambda name: name == news.name)
         self._halve(entrant, news)
         self._note_first_comparison()
