@@ -10,6 +10,7 @@ makes one of Llama-3.2-1B's shape.
 """
 
 import argparse
+import os
 import statistics
 import sys
 import threading
@@ -30,6 +31,7 @@ from bench.growth import draw
 from bench.peers import LLAMA_SERVER, LOCKED, OURS, PYTHON_SERVER, Served, Setting, serving
 from bench.report import Bound, bound, report
 from bench.visitor import Plan, Turn, Visitor
+from bench.watched import stolen_seconds
 
 PARTS = ("alone", "load", "long", "exact", "soak")
 NOT_GIVEN = "no binary was given with --llama-server"
@@ -63,6 +65,8 @@ class Load:
     peak_bytes: int
     read_twice: int | None
     """tokens of prompts that were computed though they had been computed before"""
+    stolen: float
+    """share of the cores' time that the host gave to others"""
 
 
 def main() -> int:
@@ -91,7 +95,9 @@ def main() -> int:
 
 def _loads(setting: Setting, count: int, args: argparse.Namespace) -> list[Load]:
     plan = Plan(args.turns, args.think, answers=args.answers)
-    kinds = [kind for kind in args.servers.split(",") if kind != LLAMA_SERVER or setting.llama_server]
+    most = dict(word.partition(":")[::2] for word in args.servers.split(","))
+    kinds = [kind for kind in most if kind != LLAMA_SERVER or setting.llama_server]
+    kinds = [kind for kind in kinds if count <= int(most[kind] or count)]
     loads = []
     print(
         f"\n{count} visitors, {plan.turns} turns, answers of {plan.answers[0]} to {plan.answers[1]} tokens, "
@@ -99,7 +105,8 @@ def _loads(setting: Setting, count: int, args: argparse.Namespace) -> list[Load]
         flush=True,
     )
     print(f"{'server':<18}{'first turn':>14}{'follow-up':>14}{'longest gap':>14}{'last token':>14}"
-          f"{'tokens/s':>10}{'each':>7}{'answered':>10}{'peak MB':>9}{'read twice':>12}")  # fmt: skip
+          f"{'tokens/s':>10}{'each':>7}{'answered':>10}{'peak MB':>9}{'read twice':>12}"
+          f"{'stolen':>8}")  # fmt: skip
     for kind in kinds:
         with serving(kind, setting, args.log) as served:
             load = visit(served, kind, count, plan, args.seed)
@@ -116,7 +123,7 @@ def visit(served: Served, kind: str, count: int, plan: Plan, seed: int) -> Load:
     def talk(place: int) -> None:
         talks[place] = visitors[place].talk(served.address)
 
-    began = time.perf_counter()
+    began, stolen = time.perf_counter(), stolen_seconds()
     threads = [threading.Thread(target=talk, args=(place,)) for place in range(count)]
     for thread in threads:
         thread.start()
@@ -142,6 +149,7 @@ def visit(served: Served, kind: str, count: int, plan: Plan, seed: int) -> Load:
         per_visitor=_median([_speed(turn) for turn in turns if turn.tokens > 1]),
         peak_bytes=served.peak_bytes(),
         read_twice=_read_twice(talks),
+        stolen=(stolen_seconds() - stolen) / seconds / (os.cpu_count() or 1),
     )
 
 
@@ -228,7 +236,7 @@ def _row(load: Load) -> str:
     twice = "unknown" if load.read_twice is None else f"{load.read_twice:,}"
     return (
         f"{load.server:<18}{times}{load.tokens_per_second:>10.1f}{load.per_visitor:>7.1f}"
-        f"{load.answered:>10}{load.peak_bytes / MB:>9.0f}{twice:>12}"
+        f"{load.answered:>10}{load.peak_bytes / MB:>9.0f}{twice:>12}{load.stolen:>8.0%}"
     )
 
 
@@ -247,7 +255,10 @@ def _words() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="at most a minute; the figures are not quoted")
     parser.add_argument("--model", type=Path, default=MINI, metavar="FILE")
     parser.add_argument("--parts", default=",".join(PARTS), help="some of " + ", ".join(PARTS))
-    parser.add_argument("--servers", default=",".join((OURS, LOCKED, PYTHON_SERVER, LLAMA_SERVER)))
+    parser.add_argument(
+        "--servers", default=",".join((OURS, LOCKED, PYTHON_SERVER, LLAMA_SERVER)),
+        help="in this order; NAME:8 takes part in loads of at most 8 visitors",
+    )  # fmt: skip
     parser.add_argument("--visitors", default="8", help="how many, as 1,8,32: one load after the other")
     parser.add_argument("--turns", type=int, default=6)
     parser.add_argument("--answers", default="60,170", help="tokens of the shortest and the longest")

@@ -18,6 +18,7 @@ from pathlib import Path
 PROC = Path("/proc")
 SECONDS_BETWEEN_LOOKS = 0.01
 ANONYMOUS, HIGHEST = "RssAnon", "VmHWM"
+STOLEN = 8  # column of /proc/stat's first line, proc(5)
 
 
 @dataclass(frozen=True)
@@ -83,3 +84,12 @@ def _proportional(pid: int) -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def stolen_seconds() -> float:
+    """Of the cores' time so far: what the machine's host gave to others; 0 where it does not tell."""
+    try:
+        first = (PROC / "stat").read_text().splitlines()[0].split()
+    except OSError:
+        return 0.0
+    return int(first[STOLEN]) / os.sysconf("SC_CLK_TCK") if len(first) > STOLEN else 0.0
