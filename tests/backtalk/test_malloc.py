@@ -53,6 +53,27 @@ libc.mallinfo2.restype = Report
 print(libc.mallinfo2().arena)
 """
 
+HOLES = """
+import ctypes
+from pathlib import Path
+from backtalk.malloc import give_back_what_is_free
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+def held():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+large, small = [], []
+for _ in range(640):
+    large.append(libc.malloc(100_000))  # below the size that glibc maps by itself
+    ctypes.memset(large[-1], 1, 100_000)
+    small.append(libc.malloc(3000))
+for block in large:
+    libc.free(block)
+before = held()
+give_back_what_is_free()
+print(before - held())
+"""
+
 
 def pools(how: str) -> int:
     said = subprocess.run([sys.executable, "-c", POOLS, how], capture_output=True, text=True, check=True)
@@ -68,6 +89,12 @@ def test_many_threads_share_one_pool_of_freed_memory() -> None:
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="another C library than glibc")
 def test_large_blocks_go_back_to_the_system_when_they_are_freed() -> None:
     assert bytes_kept("given back") < 16 * 2**20 < bytes_kept("by itself")
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="another C library than glibc")
+def test_free_pages_between_what_stays_go_back_when_they_are_asked_for() -> None:
+    said = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
+    assert int(said.stdout) > 48 * 2**20
 
 
 def bytes_kept(how: str) -> int:
