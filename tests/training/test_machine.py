@@ -1,7 +1,7 @@
 """What a training takes of this machine.
 
 Command: python -m pytest tests/training/test_machine.py
-Promise: a small base is taught with one thread, so that its result is the same on every run; a larger one with
+Promise: a small base is taught with one thread, so that it comes out the same on every run; a larger one with
 as many as there are cores, unless the environment says otherwise.
 """
 
