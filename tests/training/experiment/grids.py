@@ -3,10 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.training.teaching import small_base, write_rows
+from training.experiment.clone import main as clone
+from training.experiment.resume import main as resume
 from training.experiment.run import main
+from training.experiment.stop import main as stop
 
 STEPS, CHUNK = 6, 2
 THINGS = "tent boot rope lamp stove flask knife map coat glove sled kayak paddle torch whistle"
@@ -61,3 +65,23 @@ def experiment(home: Path) -> Path:
     """The folder of the one experiment."""
     (recipe,) = home.glob("experiments/*/recipe.json")
     return recipe.parent
+
+
+def people_ask(patch: pytest.MonkeyPatch) -> None:
+    """After the fourth turn ana stops c2, then ben clones c1 warm, after the eighth ana resumes c2."""
+    from training.experiment.engine import Engine
+
+    tell, turns = Engine.tell, list[str]()
+    asked = {
+        4: lambda name: stop([name, "c2", "--by", "ana"]),
+        5: lambda name: clone([name, "c1", "--by", "ben", "--warm", "--set", "optimiser.rate=0.02"]),
+        8: lambda name: resume([name, "c2", "--by", "ana"]),
+    }
+
+    def asking(self: Engine, phase: str, **more: Any) -> None:
+        tell(self, phase, **more)
+        turns.append(phase)
+        if len(turns) in asked:
+            assert asked[len(turns)](self.folder.name) == 0
+
+    patch.setattr(Engine, "tell", asking)

@@ -18,15 +18,12 @@ import pytest
 
 from backtalk.files import sha256_of
 from bench.grid import table
-from tests.training.experiment.grids import CHUNK, STEPS, base, experiment, run, write_grid
+from tests.training.experiment.grids import CHUNK, STEPS, base, experiment, people_ask, run, write_grid
 from training.experiment import crew
-from training.experiment.clone import main as clone
 from training.experiment.control import history
 from training.experiment.engine import Engine
 from training.experiment.engines.task import News
 from training.experiment.points import Points
-from training.experiment.resume import main as resume
-from training.experiment.stop import main as stop
 
 ROOT = Path(__file__).resolve().parents[3]
 FOUR = ("c1", "c2", "c3", "c4")
@@ -150,21 +147,8 @@ def test_interrupted_it_ends_after_the_step_and_goes_on_to_the_same_table(
 def test_stop_resume_and_a_warm_clone_are_heard(
     alone: Path, small: Path, tmp_path: Path, state_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe, tell, turns = write_grid(tmp_path, small), Engine.tell, list[str]()
-    asked = {
-        4: lambda name: stop([name, "c2", "--by", "ana"]),
-        5: lambda name: clone([name, "c1", "--by", "ben", "--warm", "--set", "optimiser.rate=0.02"]),
-        8: lambda name: resume([name, "c2", "--by", "ana"]),
-    }
-
-    def asking(self: Engine, phase: str, **more: Any) -> None:
-        tell(self, phase, **more)
-        turns.append(phase)
-        if len(turns) in asked:
-            assert asked[len(turns)](self.folder.name) == 0
-
-    monkeypatch.setattr(Engine, "tell", asking)
-    assert run(recipe) == 0
+    people_ask(monkeypatch)
+    assert run(write_grid(tmp_path, small)) == 0
     folder = experiment(state_folder)
     assert [one.request.action for one in history(folder) if not one.refused] == ["stop", "clone", "resume"]
     for name in ("c1", "c2"):

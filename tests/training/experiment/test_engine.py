@@ -20,16 +20,13 @@ import torch
 import yaml
 
 from backtalk.files import read_json, sha256_of
-from tests.training.experiment.grids import CHUNK, STEPS, base, experiment, run, write_grid
+from tests.training.experiment.grids import CHUNK, STEPS, base, experiment, people_ask, run, write_grid
 from training.backends.with_peft import open_base
 from training.experiment import crew
-from training.experiment.clone import main as clone
 from training.experiment.control import history
 from training.experiment.engine import Engine
 from training.experiment.points import Points
-from training.experiment.resume import main as resume
 from training.experiment.share import view
-from training.experiment.stop import main as stop
 from training.train import main as train
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -131,22 +128,8 @@ def test_killed_in_the_midst_of_a_round_it_ends_with_the_same_table(
 def test_stop_resume_and_clone_are_done_between_chunks_and_told(
     small: Path, undisturbed: Path, tmp_path: Path, state_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe, told = write_grid(tmp_path, small), Engine.tell
-    asked = {
-        4: lambda name: stop([name, "c2", "--by", "ana"]),
-        5: lambda name: clone([name, "c1", "--by", "ben", "--warm", "--set", "optimiser.rate=0.02"]),
-        8: lambda name: resume([name, "c2", "--by", "ana"]),
-    }
-    turns: list[str] = []
-
-    def asking(self: Engine, phase: str, **more: Any) -> None:
-        told(self, phase, **more)
-        turns.append(phase)
-        if len(turns) in asked:
-            assert asked[len(turns)](self.folder.name) == 0
-
-    monkeypatch.setattr(Engine, "tell", asking)
-    assert run(recipe) == 0
+    people_ask(monkeypatch)
+    assert run(write_grid(tmp_path, small)) == 0
     folder = experiment(state_folder)
     assert [(one.request.action, one.request.by) for one in history(folder)] == [
         ("stop", "ana"), ("clone", "ben"), ("resume", "ana"),
