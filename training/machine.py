@@ -16,7 +16,7 @@ from backtalk.memory import free_bytes
 STATUS = Path("/proc/self/status")
 UNTOLD = 2**62  # bytes of memory, where nobody knows
 HOLD_NARROW_FROM = 2**28  # numbers: a model of 1 GiB in float32; below it, widening costs more than it saves
-SMALL = 2**24  # numbers: below it, a second thread costs more of the processor than it brings
+SMALL = 2**31  # multiplications of a batch on its way through: a second thread takes more than it brings
 
 Kind = Literal["cpu", "cuda", "mps"]
 
@@ -105,12 +105,12 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def is_small(values: int) -> bool:
-    """Whether a base of so many values is best taught with one thread."""
-    return values < SMALL
+def is_small(values: int, tokens: float) -> bool:
+    """Whether one thread is best for batches of so many tokens, to a base of so many values."""
+    return values * tokens < SMALL
 
 
-def limit_threads(values: int) -> None:
-    """For a base of so many values: one thread, or as many as cores may be used. More wait for each other."""
+def limit_threads(small: bool) -> None:
+    """One thread for what is small, else as many as cores may be used: more of them wait for each other."""
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1 if is_small(values) else usable_cores())
+        torch.set_num_threads(1 if small else usable_cores())

@@ -233,8 +233,8 @@ def assemble(
     from transformers import AutoTokenizer
     from transformers.trainer_callback import PrinterCallback
 
-    machine.limit_threads(ready.base.values)
     stage = leg.stage
+    machine.limit_threads(machine.is_small(ready.base.values, stage.tokens_at_once))
     backend, plan = plan_for(stage.recipe, ready.base, stage.width, say)
     model = (load_model or backends.loader(backend))(stage.recipe, ready.base, plan)
     if leg.taught:

@@ -86,6 +86,12 @@ class Stage:
         processes = int(os.environ.get("WORLD_SIZE", "1"))  # of `accelerate launch`
         return batch.size * batch.accumulation * processes
 
+    @cached_property
+    def tokens_at_once(self) -> float:
+        """Of a batch, on average and without padding."""
+        whole = sum(len(one["input_ids"]) for one in self.examples)
+        return self.recipe.batch.size * whole / len(self.examples)
+
     @property
     def width(self) -> int:
         """Tokens of the longest example."""

@@ -87,6 +87,7 @@ def _captured() -> dict[str, Any]:
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "accelerate": dict(GradientState._shared_state),
+        "threads": torch.get_num_threads(),
     }
 
 
@@ -96,6 +97,8 @@ def _restore(state: dict[str, Any] | None) -> None:
     if state is None:
         return
     GradientState._shared_state.update(state["accelerate"])
+    if torch.get_num_threads() != state["threads"]:  # of another batch size
+        torch.set_num_threads(state["threads"])
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])

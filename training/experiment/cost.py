@@ -12,7 +12,7 @@ import torch
 
 from training.activations import bytes_of_step
 from training.backends.with_peft import lora_config
-from training.experiment.crew import at_once
+from training.experiment.crew import all_small, at_once
 from training.experiment.prepare import Prepared
 from training.experiment.recipe import Search
 from training.machine import device, free_memory, gigabytes, limit_threads
@@ -41,7 +41,7 @@ def told(prepared: Sequence[Prepared], compared: int, search: Search) -> Iterato
         f"for all adapters and optimisers; {_size(of_step)} for a step. "
         f"{_size(free_memory(device()))} are free"
     )
-    limit_threads(max(base.values for base in bases.values()))
+    limit_threads(all_small(prepared))
     together = at_once(prepared, search)
     speed = _speed() * SHARE_REACHED * together
     seconds = sum(_operations(one, compared, search) for one in prepared) / speed
@@ -54,9 +54,7 @@ def _operations(one: Prepared, compared: int, search: Search) -> float:
     values, taken = one.ready.base.values, 0.0
     for stage in one.ready.stages:
         if stage.steps:
-            batch = stage.recipe.batch
-            mean = sum(len(row["input_ids"]) for row in stage.examples) / len(stage.examples)
-            taken += stage.steps * batch.size * batch.accumulation * mean * TAUGHT
+            taken += stage.steps * stage.recipe.batch.accumulation * stage.tokens_at_once * TAUGHT
     comparisons = 1 + sum(map(search.ends_chunk, range(1, one.ready.steps)))
     return values * (taken + comparisons * compared * FORWARD)
 

@@ -1,10 +1,10 @@
-"""Who takes the chunks: this process, or for a small base several beside it, one for each core.
+"""Who takes the chunks: this process, or where batches are small several beside it, one for each core.
 
     with crew(engine) as hands:
         hands.begin(entrant)           its next chunk, if hands.takes(entrant)
         hands.wait()                   until one has ended its chunk: what it brought is with the engine then
 
-A small base is taught with one thread (training/machine.py), so a process would leave the other cores idle.
+Small batches to a small base are computed with one thread (training/machine.py); the other cores would idle.
 Those beside it are forked from it: libraries, bases and rows are in memory once. Each keeps the trainers of
 its configurations between their chunks, and computes with them what they would compute anywhere.
 """
@@ -55,10 +55,19 @@ def at_once(prepared: Sequence[Prepared], search: Search) -> int:
     Where early stopping decides by who came first, one: else what it decides would depend on the clock.
     """
     forks = sys.platform == "linux" and device() == "cpu"
-    small = all(is_small(one.ready.base.values) for one in prepared)
-    if not forks or not small or search.early_stop != "off":
+    if not forks or not all_small(prepared) or search.early_stop != "off":
         return 1
     return max(1, min(usable_cores(), len(prepared), free_memory("cpu") // PROCESS_BYTES))
+
+
+def all_small(prepared: Sequence[Prepared]) -> bool:
+    """Whether one thread is best for every method of every configuration."""
+    return all(
+        is_small(one.ready.base.values, stage.tokens_at_once)
+        for one in prepared
+        for stage in one.ready.stages
+        if stage.steps
+    )
 
 
 class Here:

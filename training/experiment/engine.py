@@ -24,7 +24,7 @@ from backtalk.progress import Progress
 from training.activations import SPARE
 from training.experiment.baton import libraries_set_aside
 from training.experiment.board import Board
-from training.experiment.crew import Beside, Here, crew
+from training.experiment.crew import Beside, Here, all_small, crew
 from training.experiment.early import Halving
 from training.experiment.engines.task import News
 from training.experiment.entrant import Entrant
@@ -78,7 +78,7 @@ class Engine:
     def run(self) -> bool:
         """Trains until nobody may take a step; False where it was interrupted before."""
         self.was_compared = self._all_are_compared()
-        limit_threads(max(one.prepared.ready.base.values for one in self.entrants))
+        limit_threads(all_small([one.prepared for one in self.entrants]))
         with libraries_set_aside(), crew(self) as hands:
             if not self._take_steps(hands):
                 return False
