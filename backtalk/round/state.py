@@ -10,11 +10,12 @@ A round is finished when its card is there. Any other is gone on with, at the fi
 
 import fcntl
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from backtalk.card import NAME as CARD
 from backtalk.card import Card, read_card
@@ -24,6 +25,7 @@ from backtalk.home import home
 
 NAME = "round.json"
 FORMAT = "round/1"
+LET_GO = 5.0  # seconds, at most, until the verb that a killed round was about to start has let go of its lock
 
 
 class UnreadableError(BacktalkError):
@@ -107,12 +109,13 @@ class Rounds:
     def alone(self) -> Iterator[None]:
         """One round at a time; the lock goes with the process, however that ends."""
         with open(self._folder / ".lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BacktalkError(
-                    f"Another round is running in {self._folder} just now. Let it end, or stop it first."
-                ) from None
+            until = time.monotonic() + LET_GO
+            while not _locked(lock):
+                if time.monotonic() > until:
+                    raise BacktalkError(
+                        f"Another round is running in {self._folder} just now. Let it end, or stop it first."
+                    )
+                time.sleep(LET_GO / 100)
             yield
 
     def _numbers(self) -> list[int]:
@@ -124,6 +127,15 @@ class Rounds:
 
     def _ended(self, number: int) -> bool:
         return (self._place(number) / CARD).is_file()
+
+
+def _locked(file: IO[str]) -> bool:
+    """Takes the lock, unless somebody has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _read(folder: Path) -> State:

@@ -70,14 +70,16 @@ def test_a_stream_in_line_is_cancelled_without_waiting_for_the_one_before(engine
 
 
 def test_a_follow_up_does_not_read_its_history_again(engine: Engine) -> None:
+    text = "i sent back the blue tent of order 7316 two weeks ago, and my money is not there: what now?"
+    asked = [{"role": "user", "content": text}]
     said = [
-        *HELLO,
-        {"role": "assistant", "content": answer(engine, HELLO)},
+        *asked,
+        {"role": "assistant", "content": answer(engine, asked)},
         {"role": "user", "content": "thanks"},
     ]
     stream = engine.stream(engine.prompt(said, 256), GREEDY)
     list(stream)
-    assert stream.ending.cached_tokens > len(engine.prompt(HELLO, 256).tokens) // 2
+    assert stream.ending.cached_tokens >= len(engine.prompt(asked, 256).tokens)
 
 
 def test_answers_asked_for_side_by_side_do_not_mix(engine: Engine) -> None:
