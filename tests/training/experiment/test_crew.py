@@ -66,7 +66,7 @@ def news(monkeypatch: pytest.MonkeyPatch) -> list[News]:
     return told
 
 
-def test_two_processes_leave_what_one_leaves(
+def test_two_processes_leave_what_one_leaves_and_all_advance_together(
     alone: Path, small: Path, tmp_path: Path, state_folder: Path, news: list[News]
 ) -> None:
     assert run(write_grid(tmp_path, small)) == 0
@@ -76,10 +76,6 @@ def test_two_processes_leave_what_one_leaves(
     assert len(set.union(*processes.values())) == 2 and os.getpid() not in set.union(*processes.values())
     kept = Path("test") / "c3.jsonl"
     assert (experiment(state_folder) / kept).read_bytes() == (alone / kept).read_bytes()
-
-
-def test_all_advance_together(alone: Path, small: Path, tmp_path: Path, news: list[News]) -> None:
-    assert run(write_grid(tmp_path, small)) == 0
     reached = dict.fromkeys(FOUR, 0)
     for one in news:
         reached[one.name] = one.points[-1].step
