@@ -149,7 +149,7 @@ class Engine:
         able = [one for one in self.entrants if one.live and not self._waits_at_rung(one)]
         if not able and not hands.busy:
             return self._last_hope()
-        able = [one for one in able if hands.takes(one) and one.name not in hands.busy]
+        able = [one for one in able if hands.takes(one)]
         if not able:
             return None
         if not self._fits:  # then base after base, each with all of its configurations

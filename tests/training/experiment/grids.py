@@ -85,3 +85,17 @@ def people_ask(patch: pytest.MonkeyPatch) -> None:
             assert asked[len(turns)](self.folder.name) == 0
 
     patch.setattr(Engine, "tell", asking)
+
+
+def people_interrupt(patch: pytest.MonkeyPatch) -> None:
+    """After the second and the fifth turn somebody presses Ctrl-C."""
+    from training.experiment.engine import Engine
+
+    tell, turns = Engine.tell, list[str]()
+
+    def interrupting(self: Engine, phase: str, **more: Any) -> None:
+        tell(self, phase, **more)
+        turns.append(phase)
+        self.stop.asked = len(turns) in (2, 5)
+
+    patch.setattr(Engine, "tell", interrupting)

@@ -12,13 +12,21 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from backtalk.files import sha256_of
 from bench.grid import table
-from tests.training.experiment.grids import CHUNK, STEPS, base, experiment, people_ask, run, write_grid
+from tests.training.experiment.grids import (
+    CHUNK,
+    STEPS,
+    base,
+    experiment,
+    people_ask,
+    people_interrupt,
+    run,
+    write_grid,
+)
 from training.experiment import crew
 from training.experiment.control import history
 from training.experiment.engine import Engine
@@ -27,6 +35,13 @@ from training.experiment.points import Points
 
 ROOT = Path(__file__).resolve().parents[3]
 FOUR = ("c1", "c2", "c3", "c4")
+ON_TWO_CORES = """
+import sys
+from backtalk import cli
+from training.experiment import crew
+crew.usable_cores = lambda: 2
+sys.exit(cli.main(sys.argv[1:]))
+"""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks a process that computes")
 
@@ -126,15 +141,9 @@ def test_a_configuration_whose_process_always_dies_fails_alone(
 def test_interrupted_it_ends_after_the_step_and_goes_on_to_the_same_table(
     alone: Path, small: Path, tmp_path: Path, state_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe, turns, tell = write_grid(tmp_path, small), list[str](), Engine.tell
-
-    def interrupting(self: Engine, phase: str, **more: Any) -> None:
-        tell(self, phase, **more)
-        turns.append(phase)
-        self.stop.asked = len(turns) in (2, 5)
-
+    recipe = write_grid(tmp_path, small)
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "tell", interrupting)
+        people_interrupt(patch)
         assert [run(recipe), run(recipe)] == [130, 130]
     assert run(recipe) == 0
     assert_same(experiment(state_folder), alone)
@@ -155,12 +164,10 @@ def test_stop_resume_and_a_warm_clone_are_heard(
 def test_killed_its_processes_end_with_it_and_it_goes_on_to_the_same_table(
     alone: Path, small: Path, tmp_path: Path, state_folder: Path
 ) -> None:
-    if len(os.sched_getaffinity(0)) < 2 and (os.cpu_count() or 1) < 2:
-        pytest.skip("one core: there are no processes beside it")
     recipe = write_grid(tmp_path, small)
-    words = [sys.executable, "-m", "backtalk", "experiment", "run", str(recipe)]
+    words = [sys.executable, "-c", ON_TWO_CORES, "experiment", "run", str(recipe)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(words, cwd=ROOT, preexec_fn=_on_all_cores, **quiet) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(words, cwd=ROOT, **quiet) as process:
         while process.poll() is None and _compared(state_folder) < 3:
             time.sleep(0.01)
         beside = _children(process.pid)
@@ -172,10 +179,6 @@ def test_killed_its_processes_end_with_it_and_it_goes_on_to_the_same_table(
         time.sleep(0.01)
     assert run(recipe) == 0
     assert_same(experiment(state_folder), alone)
-
-
-def _on_all_cores() -> None:
-    os.sched_setaffinity(0, range(os.cpu_count() or 1))
 
 
 def _compared(home: Path) -> int:

@@ -20,11 +20,19 @@ import torch
 import yaml
 
 from backtalk.files import read_json, sha256_of
-from tests.training.experiment.grids import CHUNK, STEPS, base, experiment, people_ask, run, write_grid
+from tests.training.experiment.grids import (
+    CHUNK,
+    STEPS,
+    base,
+    experiment,
+    people_ask,
+    people_interrupt,
+    run,
+    write_grid,
+)
 from training.backends.with_peft import open_base
 from training.experiment import crew
 from training.experiment.control import history
-from training.experiment.engine import Engine
 from training.experiment.points import Points
 from training.experiment.share import view
 from training.train import main as train
@@ -91,16 +99,9 @@ def test_a_view_of_a_base_holds_no_weights_of_its_own(small: Path) -> None:
 def test_interrupted_at_any_chunk_it_ends_with_the_same_table(
     small: Path, undisturbed: Path, tmp_path: Path, state_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe, turns = write_grid(tmp_path, small), []
-    advance = Engine.tell
-
-    def interrupting(self: Engine, phase: str, **more: Any) -> None:
-        advance(self, phase, **more)
-        turns.append(phase)
-        self.stop.asked = len(turns) in (2, 5)
-
+    recipe = write_grid(tmp_path, small)
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "tell", interrupting)
+        people_interrupt(patch)
         assert run(recipe) == 130
         assert run(recipe) == 130
     assert run(recipe) == 0
