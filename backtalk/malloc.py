@@ -2,10 +2,14 @@
 
 share_one_arena()              threads share one pool of free memory
 give_back_what_is_freed()      large blocks go back to the system at once
-give_back_what_is_free()       all pages in which nothing lies, now
+give_back_what_is_free()       garbage, and all pages in which nothing lies, now
+keep_no_buffers()              what MKL multiplied in is freed after each multiplication
 """
 
 import ctypes
+import gc
+import os
+import sys
 
 MMAP_THRESHOLD, ARENA_MAX = -3, -8  # glibc's numbers of these settings, malloc.h
 GIVEN_BACK_FROM = 2**20  # bytes of a block
@@ -18,20 +22,30 @@ def share_one_arena() -> None:
     _set(ARENA_MAX, 1)
 
 
-def give_back_what_is_freed() -> None:
+def give_back_what_is_freed(smallest: int = GIVEN_BACK_FROM) -> None:
     """By itself glibc soon keeps large blocks, and what stays lies between what was needed for a moment: the
-    gaps grow with every step of a training, and with every swap of a chat's model. New blocks cost pages each
-    time, which huge ones make cheap.
+    gaps grow with every step of a training, and with every swap of a chat's model. New blocks of `smallest`
+    bytes and more cost pages each time.
     """
-    _set(MMAP_THRESHOLD, GIVEN_BACK_FROM)
+    _set(MMAP_THRESHOLD, smallest)
 
 
 def give_back_what_is_free() -> None:
     """For a pause: what was needed for a moment lies idle between what stays, and others may need it. To take
     the pages again costs less than a tenth of a second for 100 MB.
     """
+    gc.collect()  # tensors in rings of references
+    if arrow := sys.modules.get("pyarrow"):  # has an allocator of its own
+        arrow.default_memory_pool().release_unused()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
+
+
+def keep_no_buffers() -> None:
+    """MKL, which PyTorch computes with on many processors, keeps what it multiplied in for every thread that
+    ever did: up to 17 MB for each trainer that waits in a thread of its own. To be said before the first one.
+    """
+    os.environ.setdefault("MKL_DISABLE_FAST_MM", "1")
 
 
 def _set(setting: int, value: int) -> None:

@@ -24,6 +24,8 @@ PRIVATE_USE = range(
     0xF0000, 0xFFFFE
 )  # Unicode plane 15: no meaning of its own, so any unused one can stand in
 
+ANSWER_SHARE = 4  # an answer may reserve at most 1/4 of the context, so that a question always has room
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -105,6 +107,11 @@ class Template:
         taken = set().union(*map(set, contents))
         free = (chr(point) for point in PRIVATE_USE if chr(point) not in taken)
         return dict(zip(sorted(self._first_characters), free, strict=False))
+
+
+def room_for(max_tokens: int, context: int) -> int:
+    """Tokens of a context that are left to a prompt whose answer may take `max_tokens`."""
+    return context - min(max_tokens, context // ANSWER_SHARE)
 
 
 def fit(template: Template, messages: Sequence[Message], room: int) -> Prompt:

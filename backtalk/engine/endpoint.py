@@ -19,12 +19,11 @@ from backtalk.engine.metrics import Metrics
 from backtalk.engine.remote import EndpointStream, Hold, Passing
 from backtalk.errors import ContextError, NetworkError, WordsError
 from backtalk.models import Model
-from backtalk.prompt import Message, Prompt, by_turns
+from backtalk.prompt import Message, Prompt, by_turns, room_for
 
 KEY = "BACKTALK_ENDPOINT_KEY"
 CHARACTERS_A_TOKEN = 3.0  # few, since a prompt is rather found too long here than cut by the other side
 TOKENS_A_MESSAGE = 8  # that a template writes around it
-ANSWER_SHARE = 4  # an answer may reserve at most 1/4 of the context
 PATIENCE = 120.0  # seconds without a word
 AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}  # answers that may be others the next time
 REFUSED = {400, 422}  # also what strict endpoints say to settings that OpenAI's own does not know
@@ -52,7 +51,7 @@ class EndpointEngine:
 
     def prompt(self, messages: Sequence[Message], max_tokens: int) -> Prompt:
         """The newest turns that should fit, by an estimate: the endpoint alone can count."""
-        room = self.context - min(max_tokens, self.context // ANSWER_SHARE)
+        room = room_for(max_tokens, self.context)
         system, turns = by_turns(messages)
         for dropped in range(len(turns)):
             chosen = [*system, *(message for turn in turns[dropped:] for message in turn)]

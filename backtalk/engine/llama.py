@@ -38,11 +38,10 @@ from backtalk.engine.written import Written
 from backtalk.errors import ModelError
 from backtalk.memory import free_bytes
 from backtalk.models import Model
-from backtalk.prompt import Message, Prompt, Template, fit
+from backtalk.prompt import Message, Prompt, Template, fit, room_for
 
-__all__ = ["ANSWER_SHARE", "LARGEST_BATCH", "ONE_THREAD_BYTES", "LlamaEngine"]
+__all__ = ["LARGEST_BATCH", "ONE_THREAD_BYTES", "LlamaEngine"]
 
-ANSWER_SHARE = 4  # an answer may reserve at most 1/4 of the context, so that a question always has room
 IDLE_SHARE = 4  # idle conversations get at most 1/4 of the memory that is free once the model is loaded
 
 
@@ -99,8 +98,7 @@ class LlamaEngine:
         return self._context_tokens
 
     def prompt(self, messages: Sequence[Message], max_tokens: int) -> Prompt:
-        reserved = min(max_tokens, self._context_tokens // ANSWER_SHARE)
-        return fit(self._template, messages, self._context_tokens - reserved)
+        return fit(self._template, messages, room_for(max_tokens, self._context_tokens))
 
     def stream(self, prompt: Prompt, sampling: Sampling, visitor: str = "") -> LlamaStream:
         stream = LlamaStream(prompt, sampling, visitor, self._written)

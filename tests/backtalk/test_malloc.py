@@ -1,7 +1,7 @@
-"""Freed memory: how many pools glibc keeps of it, and whether large blocks go back to the system.
+"""Freed memory: how many pools glibc keeps of it, and what goes back to the system.
 
 Command: pytest tests/backtalk/test_malloc.py
-Promise: processes of their own, glibc's own report.
+Promise: processes of their own, and what glibc and the system tell of their memory.
 """
 
 import ctypes
@@ -74,6 +74,32 @@ give_back_what_is_free()
 print(before - held())
 """
 
+BUFFERS = """
+import sys, threading
+from pathlib import Path
+from backtalk.malloc import keep_no_buffers, share_one_arena
+share_one_arena()
+if sys.argv[1] == "freed":
+    keep_no_buffers()
+import torch
+torch.set_num_threads(1)
+one, other = torch.ones(512, 256), torch.ones(256, 768)
+multiplied, leave = threading.Semaphore(0), threading.Event()
+def held():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+def work():
+    one @ other
+    multiplied.release()
+    leave.wait()
+one @ other  # loads what all share
+before = held()
+for _ in range(8):
+    threading.Thread(target=work).start()
+    multiplied.acquire()
+print(held() - before)
+leave.set()
+"""
+
 
 def pools(how: str) -> int:
     said = subprocess.run([sys.executable, "-c", POOLS, how], capture_output=True, text=True, check=True)
@@ -99,4 +125,19 @@ def test_free_pages_between_what_stays_go_back_when_they_are_asked_for() -> None
 
 def bytes_kept(how: str) -> int:
     said = subprocess.run([sys.executable, "-c", KEPT, how], capture_output=True, text=True, check=True)
+    return int(said.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="its memory is told elsewhere")
+def test_threads_that_multiplied_and_wait_hold_nothing_for_it() -> None:
+    from torch.backends import mkl
+
+    if not mkl.is_available():
+        pytest.skip("this PyTorch multiplies without MKL")
+    assert buffers("freed") < buffers("by itself") / 2
+
+
+def buffers(how: str) -> int:
+    """Bytes that eight threads hold after a multiplication."""
+    said = subprocess.run([sys.executable, "-c", BUFFERS, how], capture_output=True, text=True, check=True)
     return int(said.stdout)

@@ -11,7 +11,7 @@ from typing import Any
 
 from backtalk.errors import ContextError, ModelError
 from backtalk.models import Model
-from backtalk.prompt import Prompt, Template, fit
+from backtalk.prompt import Prompt, Template, fit, room_for
 from training.evaluation.items import Item
 from training.evaluation.scores import Answer
 from training.evaluation.subject import placed
@@ -99,11 +99,8 @@ class HuggingFace:
         return bits
 
     def _prompt(self, item: Item, most: int) -> Prompt:
-        from backtalk.engine.llama import ANSWER_SHARE
-
-        reserved = min(most, self._context // ANSWER_SHARE)
         try:
-            return fit(self._template, item.messages, self._context - reserved)
+            return fit(self._template, item.messages, room_for(most, self._context))
         except ContextError as fault:
             raise placed(item, fault) from fault
 

@@ -1,6 +1,7 @@
 """What a finished configuration says to the test rows: asked once, kept, scored as `backtalk evaluate` does.
 
-scored = examine("c3", model, items, base, renderer, folder / "test", longest=64)
+examine("c3", load, items, base, renderer, folder / "test", longest=64)     by whoever has its weights
+scored = scores("c3", items, folder / "test")                               by whoever compares
 """
 
 from collections.abc import Callable, Sequence
@@ -42,14 +43,19 @@ def examine(
     folder: Path,
     longest: int,
     report: Callable[[str], None] = lambda text: None,
-) -> list[Scored]:
-    """Every item with its answer, of at most `longest` tokens, and its bits.
+) -> None:
+    """Keeps an answer to every item, of at most `longest` tokens, and its bits.
 
     What `folder` has of an interrupted examination is not asked again; where it has all, nothing is loaded.
     """
     with closing(Kept(folder / f"{name}.jsonl")) as kept:
         if kept.unanswered(items) or kept.unread(items):
             _complete(kept, Resident(name, load(), base), items, Rows(items, renderer, base), longest, report)
+
+
+def scores(name: str, items: Sequence[Item], folder: Path) -> list[Scored]:
+    """Every item with its answer and its bits, all of which were kept."""
+    with closing(Kept(folder / f"{name}.jsonl")) as kept:
         return [score(item, kept.answers[key(item)], kept.bits[key(item)]) for item in items]
 
 

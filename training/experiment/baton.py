@@ -20,6 +20,9 @@ import numpy as np
 import torch
 from accelerate.state import GradientState
 
+LOADED_LATE = ("training.sft", "matplotlib.figure", "matplotlib.backends.backend_agg")
+"""Load what trainings need of libraries: once for all of them, and for processes forked from this one."""
+
 
 class Lane:
     """Something that runs in turns."""
@@ -70,7 +73,8 @@ def libraries_set_aside() -> Iterator[None]:
     """Trainers look for garbage when they begin and when they end. What the libraries made before is left out
     of it: to look through half a million things that stay took as long as a step, twice for each trainer.
     """
-    import_module("training.sft")  # loads the last of them
+    for name in LOADED_LATE:
+        import_module(name)
     gc.collect()
     gc.freeze()
     try:

@@ -101,7 +101,8 @@ def _baselines(engine: Engine) -> list[Outcome]:
 
 
 def _examined(engine: Engine, name: str, prepared: Prepared, load: Callable[[Prepared], Any]) -> list[Any]:
-    return engine.judge.examine(name, prepared, lambda: load(prepared), engine.progress.report)
+    engine.judge.examine(name, prepared, lambda: load(prepared), engine.progress.report)
+    return engine.judge.scores(name, prepared)
 
 
 def effective(engine: Engine, prepared: Prepared) -> dict[str, Any]:

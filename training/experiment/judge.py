@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from backtalk.errors import BacktalkError
+from backtalk.malloc import give_back_what_is_free
 from training.evaluation.scores import Scored
-from training.experiment.answers import examine
+from training.experiment.answers import examine, scores
 from training.experiment.entrant import Entrant
 from training.experiment.items import Split
 from training.experiment.measure import Rows
@@ -81,6 +82,7 @@ class Judge:
         self, name: str, prepared: Prepared, model: Any, step: int, loss: float | None, seconds: float
     ) -> None:
         """A point of the development rows. Raises BacktalkError where they cost no number any more."""
+        give_back_what_is_free()  # of the steps before it
         bits = self._rows_of(prepared).bits(model)
         if not all(map(math.isfinite, bits)):
             raise BacktalkError(
@@ -97,12 +99,16 @@ class Judge:
         prepared: Prepared,
         load: Callable[[], Any],
         report: Callable[[str], None] = lambda text: None,
-    ) -> list[Scored]:
-        """The test rows with answers and bits; what was asked before is not asked again."""
-        return examine(
+    ) -> None:
+        """Asks the test rows and keeps the answers; what was asked before is not asked again."""
+        examine(
             name, load, self.split.test[prepared.reading], prepared.ready.base,
             self._preparation.renderer(prepared), self._folder / TEST, self._search.longest_answer, report,
         )  # fmt: skip
+
+    def scores(self, name: str, prepared: Prepared) -> list[Scored]:
+        """The test rows with answers and bits, after `examine`."""
+        return scores(name, self.split.test[prepared.reading], self._folder / TEST)
 
     def _rows_of(self, prepared: Prepared) -> Rows:
         """The development rows as this configuration reads them."""

@@ -20,7 +20,7 @@ from training.evaluation.items import Item
 from training.loss import can_learn_by_places, token_losses
 from training.render import IGNORED, Renderer
 
-TOKENS_AT_ONCE = 2048  # of a batch, padding included: what a step of training takes, so that no peak is added
+TOKENS_AT_ONCE = 1024  # of a batch, padding included: what a step of training takes, so that no peak is added
 
 Batch = tuple[list[int], torch.Tensor, torch.Tensor]
 """Places among the items, ids and labels, both (rows, width)."""
