@@ -22,12 +22,12 @@ def share_one_arena() -> None:
     _set(ARENA_MAX, 1)
 
 
-def give_back_what_is_freed(smallest: int = GIVEN_BACK_FROM) -> None:
+def give_back_what_is_freed() -> None:
     """By itself glibc soon keeps large blocks, and what stays lies between what was needed for a moment: the
-    gaps grow with every step of a training, and with every swap of a chat's model. New blocks of `smallest`
-    bytes and more cost pages each time.
+    gaps grow with every step of a training, and with every swap of a chat's model. New blocks cost pages each
+    time, which huge ones make cheap.
     """
-    _set(MMAP_THRESHOLD, smallest)
+    _set(MMAP_THRESHOLD, GIVEN_BACK_FROM)
 
 
 def give_back_what_is_free() -> None:

@@ -27,7 +27,9 @@ LOOK_AT_MEMORY = 0.2  # seconds; each look walks through the pages of all proces
 
 @dataclass(frozen=True)
 class Ended:
-    """A process: seconds from start to end, the most bytes seen in it and those below it, its exit code."""
+    """A process: seconds from start to end, the most bytes seen in it and those below it (0: nobody looked),
+    its exit code.
+    """
 
     seconds: float
     peak_bytes: int
@@ -99,15 +101,22 @@ def make_gpt2(folder: Path) -> None:
 
 
 def measured(
-    words: Sequence[str], home: Path, meanwhile: Callable[[], None] = lambda: None, log: str = "log.txt"
+    words: Sequence[str],
+    home: Path,
+    meanwhile: Callable[[], None] = lambda: None,
+    log: str = "log.txt",
+    watch: bool = False,
 ) -> Ended:
-    """A verb as a process of its own; `meanwhile` is called while it runs. `log`: what it says, in `home`."""
+    """A verb as a process of its own; `meanwhile` is called while it runs. `log`: what it says, in `home`.
+
+    `watch`: whether its memory is looked at, which takes a third of a core from what is measured.
+    """
     home.mkdir(parents=True, exist_ok=True)
     began, most, looked = time.monotonic(), 0, 0.0
     with open(home / log, "w+", encoding="utf-8") as said:
         process = start(words, home, said)
         while (code := process.poll()) is None:
-            if time.monotonic() - looked > LOOK_AT_MEMORY:
+            if watch and time.monotonic() - looked > LOOK_AT_MEMORY:
                 most, looked = max(most, proportional_bytes(process.pid)), time.monotonic()
             meanwhile()
             time.sleep(LOOK)

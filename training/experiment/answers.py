@@ -15,18 +15,18 @@ from training.evaluation.items import Item
 from training.evaluation.kept import Kept, key
 from training.evaluation.scores import Scored, score
 from training.experiment.measure import TOKENS_AT_ONCE, Rows
+from training.machine import device
 from training.render import Renderer
 
 
 class Resident(HuggingFace):
     """A model that is in memory already, asked as one from a folder would be; beside others that train."""
 
-    tokens_at_once = TOKENS_AT_ONCE
-
     def __init__(self, name: str, model: Any, base: Base) -> None:
         from transformers import AutoTokenizer
 
         self.name, self.inputs = name, []
+        self.tokens_at_once = TOKENS_AT_ONCE[device()]
         self._tokenizer = AutoTokenizer.from_pretrained(base.folder, local_files_only=True)
         bare = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._model = bare.eval()

@@ -22,7 +22,7 @@ from multiprocessing import connection
 from typing import TYPE_CHECKING
 
 from backtalk.engine.machine import usable_cores
-from backtalk.malloc import give_back_what_is_free, give_back_what_is_freed
+from backtalk.malloc import give_back_what_is_free
 from training.experiment.engines.task import News
 from training.experiment.entrant import Entrant
 from training.experiment.points import Point
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 PROCESS_BYTES = 2**29  # that one more process may need
 LIVES = 3  # times that a configuration's process may end in the midst of its chunk before it counts as failed
-GIVEN_BACK_FROM = 2**17  # bytes: processes side by side share the memory, and a small base has small blocks
 LOOK = 0.2  # seconds between two looks whether somebody asked to stop
 
 
@@ -247,7 +246,6 @@ def _work(engine: "Engine", pipe: connection.Connection, stopped: connection.Con
     for sign in (signal.SIGINT, signal.SIGTERM):  # the experiment's own process hears them, and asks to stop
         signal.signal(sign, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads stayed behind, and it would say so
-    give_back_what_is_freed(GIVEN_BACK_FROM)
     threading.Thread(target=_listen, args=(engine, stopped), daemon=True).start()
     new: list[Point] = []
 

@@ -18,9 +18,12 @@ from training.base import Base
 from training.batches import Collator
 from training.evaluation.items import Item
 from training.loss import can_learn_by_places, token_losses
+from training.machine import Kind, device
 from training.render import IGNORED, Renderer
 
-TOKENS_AT_ONCE = 1024  # of a batch, padding included: what a step of training takes, so that no peak is added
+TOKENS_AT_ONCE: dict[Kind, int] = {"cpu": 512, "cuda": 2048, "mps": 2048}
+"""Of a batch, padding included: about what a step of training takes, so that no peak is added; a processor
+reads few at once as fast as many."""
 
 Batch = tuple[list[int], torch.Tensor, torch.Tensor]
 """Places among the items, ids and labels, both (rows, width)."""
@@ -67,7 +70,7 @@ def _batches(items: Sequence[Item], renderer: Renderer, special: frozenset[int])
     order = sorted(range(len(rows)), key=lambda place: -len(rows[place]["input_ids"]))
     while order:
         width = len(rows[order[0]]["input_ids"])
-        count = max(1, TOKENS_AT_ONCE // width)
+        count = max(1, TOKENS_AT_ONCE[device()] // width)
         places, order = order[:count], order[count:]
         batch = Collator(0)([rows[place] for place in places])
         yield places, batch["input_ids"], batch["labels"]
