@@ -89,8 +89,8 @@ def on_mini(place: Path, args: argparse.Namespace) -> list[Bound]:
     total, first = (statistics.median(times) for times in zip(*together, strict=True))
     most, of_one = _peaks(place, recipe, experiment)
     print(
-        f"\ntogether: first comparison {first:.1f} s, total {total:.1f} s with comparisons after 4, 8, 16 and "
-        f"32 steps, answers and report; {most / 2**20:,.0f} MiB\n"
+        f"\ntogether: first comparison {first:.1f} s, total {total:.1f} s with comparisons after 4, 8, 16 "
+        f"and 32 steps, answers and report; {most / 2**20:,.0f} MiB\n"
         f"alone: trained {alone:.1f} s, evaluated {compared:.1f} s, {of_one / 2**20:,.0f} MiB"
     )
     return [
