@@ -8,7 +8,7 @@ one that goes away stops nothing.
 from __future__ import annotations  # llama_cpp names its handles for type checkers only
 
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
@@ -19,6 +19,7 @@ import llama_cpp
 from backtalk.engine import CANCELLED, Limits, Place
 from backtalk.engine.answer import Answer, LlamaStream
 from backtalk.engine.batch import Batch
+from backtalk.engine.line import Line
 from backtalk.engine.metrics import Histogram, Metrics
 from backtalk.engine.pace import LARGEST_CALL, Pace, cut, share_out
 from backtalk.engine.sequences import Sequences
@@ -27,11 +28,6 @@ from backtalk.engine.weights import LARGEST_BATCH
 from backtalk.errors import BusyError, ContextError, ModelError
 
 ERROR = "error"  # how an answer ended that raised one
-TALKING_SECONDS = 300.0  # after an answer, its visitor is in a conversation
-COURTESY = 6
-"""Newcomers let those go before them who are in a conversation, since who has waited once should be able to
-talk: for so many answers' time, at most half of what anybody may wait, and never so long that they would be
-sent away. Then they come first."""
 
 
 class Worker:
@@ -51,13 +47,10 @@ class Worker:
         self._batch = Batch(max(LARGEST_BATCH, sequences.numbers), sequences.numbers)
         self._pace = pace
         self._arrivals: SimpleQueue[Sequence[LlamaStream]] = SimpleQueue()  # nobody: close
-        self._waiting: list[LlamaStream] = []
+        self._line = Line(limits)
         self._readers: list[Answer] = []
         self._writers: list[Answer] = []
         self._closing = False
-        self._seconds_an_answer = 0.0
-        self._talked: OrderedDict[str, float] = OrderedDict()
-        """When a visitor's last answer ended, the longest ago first."""
         self._metrics = Metrics()
         self._door = Lock()
         self._inside: set[LlamaStream] = set()  # in line or being answered
@@ -81,7 +74,7 @@ class Worker:
             inside = [other for other in self._inside if not other.cancelled.is_set()]
             if len(inside) + len(streams) > self._limits.queue + self._limits.live:
                 self._metrics.refused += len(streams)
-                most, seconds = self._limits.queue, round(self._wait(1))
+                most, seconds = self._limits.queue, round(self._line.wait(1))
                 raise BusyError(
                     f"{most} questions are waiting already, and no more may. Ask again in {seconds} seconds."
                 ).called("busy", most=most, seconds=seconds)
@@ -92,7 +85,7 @@ class Worker:
     def _line_up(self, stream: LlamaStream, inside: list[LlamaStream]) -> None:
         ahead = len(inside) - self._limits.live
         if ahead >= 0 or self._has_enough(stream.visitor, inside):
-            stream.place = Place(max(ahead, 0) + 1, self._wait(max(ahead, 0) + 1))
+            stream.place = Place(max(ahead, 0) + 1, self._line.wait(max(ahead, 0) + 1))
         inside.append(stream)
         self._inside.add(stream)
         self._metrics.asked += 1
@@ -127,7 +120,7 @@ class Worker:
     # ---- in the worker's thread from here on
 
     def _work(self) -> None:
-        while not self._closing or self._waiting or self._active:
+        while not self._closing or self._line.waiting or self._active:
             try:
                 self._let_in()
                 self._begin()
@@ -143,32 +136,33 @@ class Worker:
 
     def _let_in(self) -> None:
         """Takes those who came; waits for somebody only when there is nothing else to do."""
-        idle = not (self._closing or self._waiting or self._writers or self._readers)
+        idle = not (self._closing or self._line.waiting or self._writers or self._readers)
         if not idle and self._arrivals.empty():
             return
         try:
             streams = self._arrivals.get(block=idle)
             while True:
                 self._closing = self._closing or not streams
-                self._waiting += streams
+                self._line.waiting += streams
                 streams = self._arrivals.get_nowait()
         except Empty:
             pass
 
     def _begin(self) -> None:
         """Begins as many waiting answers as there is room for."""
-        if not self._waiting:
+        if not self._line.waiting:
             return
         self._send_away()
         answering = Counter(answer.stream.visitor for answer in self._active)
-        since = time.perf_counter() - self._courtesy()
-        self._waiting.sort(key=lambda stream: (self._yields(stream, since), stream.asked_at))
-        for stream in sorted(self._waiting, key=lambda stream: answering[stream.visitor]):
+        now = time.perf_counter()
+        in_turn = self._line.in_turn(now)
+        for stream in sorted(in_turn, key=lambda stream: answering[stream.visitor]):
             if len(self._writers) + len(self._readers) >= self._limits.live:
                 break
             if stream.visitor and answering[stream.visitor] >= self._limits.per_visitor:
                 continue
-            self._waiting.remove(stream)
+            self._line.begin(stream, now)
+            in_turn.remove(stream)
             stream.begun.set()
             if stream.cancelled.is_set():  # in the meantime
                 self._leave(stream, CANCELLED)
@@ -180,17 +174,8 @@ class Worker:
             except Exception as fault:
                 self._leave(stream, ERROR)
                 stream.end(fault)
-        for number, stream in enumerate(self._waiting, start=1):
-            stream.place = Place(number, self._wait(number))
-
-    def _courtesy(self) -> float:
-        """Seconds for which newcomers yield."""
-        most, an_answer = self._limits.wait_seconds, self._seconds_an_answer
-        return min(COURTESY * an_answer, most / 2, most - an_answer - self._wait(len(self._waiting)))
-
-    def _yields(self, stream: LlamaStream, since: float) -> bool:
-        """Whether those who are in a conversation go before it; newcomers who asked since then."""
-        return stream.visitor not in self._talked and stream.asked_at > since
+        for number, stream in enumerate(in_turn, start=1):
+            stream.place = Place(number, self._line.wait(number))
 
     def _open(self, stream: LlamaStream) -> None:
         prompt = stream.prompt.tokens
@@ -205,13 +190,13 @@ class Worker:
     def _send_away(self) -> None:
         """Those in line who do not want an answer any more, and those who waited too long."""
         now = time.perf_counter()
-        for stream in list(self._waiting):
+        for stream in list(self._line.waiting):
             waited = now - stream.asked_at
             if stream.cancelled.is_set():  # its reader was told when it was cancelled
-                self._waiting.remove(stream)
+                self._line.waiting.remove(stream)
                 self._leave(stream, CANCELLED)
             elif waited > self._limits.wait_seconds:
-                self._waiting.remove(stream)
+                self._line.waiting.remove(stream)
                 self._metrics.refused += 1
                 self._leave(stream, ERROR)
                 said = f"Nobody was free for {waited:.0f} seconds. Ask again later."
@@ -307,20 +292,9 @@ class Worker:
     def _end(self, answer: Answer, reason: str) -> None:
         self._sequences.close(answer.place)
         now = time.perf_counter()
-        took = now - answer.began_at
-        before = self._seconds_an_answer or took
-        self._seconds_an_answer = 0.8 * before + 0.2 * took
-        self._remember(answer.stream.visitor, now)
+        self._line.ended(answer.stream.visitor, now - answer.began_at, now)
         self._leave(answer.stream, reason)
         answer.end(reason)  # last: its reader may look at the numbers
-
-    def _remember(self, visitor: str, now: float) -> None:
-        """That this visitor is in a conversation."""
-        if visitor:
-            self._talked[visitor] = now
-            self._talked.move_to_end(visitor)
-        while self._talked and now - next(iter(self._talked.values())) > TALKING_SECONDS:
-            self._talked.popitem(last=False)
 
     def _fail(self, answers: list[Answer], code: int) -> None:
         for answer in answers:
@@ -340,18 +314,14 @@ class Worker:
             self._sequences.forget(answer.place)
             self._leave(answer.stream, ERROR)
             answer.fail(fault)
-        for stream in self._waiting:
+        for stream in self._line.waiting:
             self._leave(stream, ERROR)
             stream.end(fault)
         self._writers.clear()
         self._readers.clear()
-        self._waiting.clear()
+        self._line.waiting.clear()
 
     def _leave(self, stream: LlamaStream, reason: str) -> None:
         self._metrics.ended[reason] = self._metrics.ended.get(reason, 0) + 1
         with self._door:
             self._inside.discard(stream)
-
-    def _wait(self, position: int) -> float:
-        """Seconds until somebody at this place in line is answered, from how long answers took so far."""
-        return self._seconds_an_answer * position / self._limits.live
