@@ -55,7 +55,7 @@ class Line:
         self.waiting.remove(stream)
 
     def ended(self, visitor: str, took: float, now: float) -> None:
-        """An answer ended, `took` seconds after its place was free for it."""
+        """An answer ended that had its place for `took` seconds."""
         before = self._seconds_an_answer or took
         self._seconds_an_answer = 0.8 * before + 0.2 * took
         if visitor:
