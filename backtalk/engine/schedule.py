@@ -216,12 +216,12 @@ class Worker:
 
         Each prompt is read in a call of its own: llama.cpp takes as many tokens of each sequence together.
         """
+        self._metrics.steps += 1  # before answers end: their readers may look at the numbers
         slice = self._pace.slice(amid_words=bool(self._writers), alone=len(self._active) == 1)
         for reader, share in share_out(self._readers, slice):
             self._read(reader, share)
         if self._writers:
             self._write()
-        self._metrics.steps += 1
 
     def _write(self) -> None:
         self._sequences.close_up([answer.place for answer in self._writers])
