@@ -43,7 +43,8 @@ def give_back_what_is_free() -> None:
 
 def keep_no_buffers() -> None:
     """MKL, which PyTorch computes with on many processors, keeps what it multiplied in for every thread that
-    ever did: up to 17 MB for each trainer that waits in a thread of its own. To be said before the first one.
+    ever did: up to 17 MB for each trainer that waits in a thread of its own. Said before PyTorch is
+    loaded, which reads it then.
     """
     os.environ.setdefault("MKL_DISABLE_FAST_MM", "1")
 

@@ -11,7 +11,6 @@ others go first for COURTESY answers' time get every third place: so neither wai
 """
 
 from collections import OrderedDict
-from itertools import chain
 
 from backtalk.engine import Limits
 from backtalk.engine.answer import LlamaStream
@@ -44,7 +43,7 @@ class Line:
             chosen = talking if gone_first < GO_FIRST else due
             order.append(chosen.pop(0))
             gone_first = gone_first + 1 if chosen is talking else 0
-        return [*order, *chain(talking, due, others)]
+        return [*order, *talking, *due, *others]
 
     def begin(self, stream: LlamaStream, now: float) -> None:
         """It has a place."""

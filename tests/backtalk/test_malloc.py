@@ -139,6 +139,16 @@ def test_threads_that_multiplied_and_wait_hold_nothing_for_it() -> None:
     assert buffers("freed") < buffers("by itself") / 2
 
 
+def test_an_experiment_says_so_before_pytorch_is_loaded() -> None:
+    asked = """
+import sys
+from training.experiment import run
+run.keep_no_buffers = lambda: sys.exit("loaded" if "torch" in sys.modules else 0)
+run.main(["recipe.yaml"])
+"""
+    assert subprocess.run([sys.executable, "-c", asked]).returncode == 0
+
+
 def buffers(how: str) -> int:
     """Bytes that eight threads hold after a multiplication."""
     by_itself = {name: value for name, value in os.environ.items() if name != "MKL_DISABLE_FAST_MM"}

@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from backtalk.malloc import give_back_what_is_free, keep_no_buffers, share_one_arena
+from backtalk.malloc import give_back_what_is_free, share_one_arena
 from backtalk.progress import Progress
 from training.activations import SPARE
 from training.experiment.baton import libraries_set_aside
@@ -51,7 +51,6 @@ class Engine:
         self.points = Points(folder)
         self.judge = Judge(asked.search, folder, preparation, self.points, self.keep)
         share_one_arena()
-        keep_no_buffers()
         self.entrants: list[Entrant] = []
         self.wishes = Wishes(self)
         wanted = (asked.plain.get("logging") or {}).get("tensorboard")

@@ -22,6 +22,7 @@ from backtalk.config import to_plain
 from backtalk.errors import WordsError
 from backtalk.files import canonical_json, read_json, write_json
 from backtalk.home import home
+from backtalk.malloc import keep_no_buffers
 from backtalk.progress import Progress
 from backtalk.verb import Parser, report_json
 from training.experiment.expand import expand
@@ -35,6 +36,7 @@ def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     _check_engine(args)
     quiet(args.offline)
+    keep_no_buffers()
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     asked = read_experiment(args.recipe, _changes(args), args.scale)
     first = asked.recipe("first", {one.name: one.values[0] for one in asked.knobs})
